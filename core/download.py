@@ -1,0 +1,80 @@
+"""Downloads that are whole or not there: resumed after a kill, verified by sha256, published atomically.
+
+pip is asked only for the address, so that the user's own index, mirror and proxy settings hold; it installs nothing.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from .errors import SourceError
+from .progress import progress
+
+_CHUNK = 1 << 20
+_TIMEOUT = 60.0
+
+
+def fetch_wheel(requirement: str, sha256: str, folder: Path) -> Path:
+    """Download the wheel of `DIST==VERSION` into `folder`. Raises SourceError when it cannot be had or its hash differs."""
+    return download(_wheel_address, requirement, sha256, folder / f"{sha256[:16]}.whl")
+
+
+def download(address_of, name: str, sha256: str, target: Path) -> Path:
+    """Download what `address_of(name)` points to, going on from an earlier part, and check its sha256.
+
+    A part whose hash is wrong is thrown away, so that the next try starts clean.
+    """
+    if target.exists() and _sha256(target) == sha256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    _fetch(address_of(name), name, part)
+    if (found := _sha256(part)) != sha256:
+        part.unlink()
+        raise SourceError(
+            f"the download of {name} is not what it should be (sha256 {found[:12]}…, expected {sha256[:12]}…); "
+            f"it was removed, run the command again"
+        )
+    os.replace(part, target)
+    return target
+
+
+def _wheel_address(requirement: str) -> str:
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--no-deps"]
+    command += ["--only-binary", ":all:", "--report", "-", requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return json.loads(done.stdout)["install"][0]["download_info"]["url"]
+    except (ValueError, LookupError) as error:
+        raise SourceError(
+            f"the package index does not offer {requirement} or cannot be reached; check the network and pip's settings"
+        ) from error
+
+
+def _fetch(address: str, name: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            resumed = have > 0 and answer.status == 206
+            total = int(answer.headers.get("Content-Length") or 0) + (have if resumed else 0)
+            with part.open("ab" if resumed else "wb") as out, progress(f"fetch {name}", total, have if resumed else 0) as step:
+                while chunk := answer.read(_CHUNK):
+                    out.write(chunk)
+                    step(len(chunk))
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the part is already whole; its hash will tell
+            return
+        raise SourceError(f"{name} cannot be downloaded (HTTP {error.code}); try again later") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise SourceError(f"the download of {name} broke off; run the command again, it goes on from there") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

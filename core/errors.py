@@ -1,0 +1,69 @@
+"""The errors a user can meet.
+
+    BreakfixError             something to tell the user in one sentence; exit code 1
+    ├── UsageError            the command line asks for what does not exist; exit code 2
+    ├── RecipeError           a recipe or policy file is wrong; lists every problem at once
+    ├── SourceError           a model or data source cannot be had, or is not what it should be
+    ├── ArtifactError         a folder is no artifact, was changed, or holds another order
+    ├── MissingExtra          an optional part of Breakfix is not installed
+    ├── DataError             a data file cannot be read as what it should be
+    ├── ExportError           a checkpoint cannot be exported safely
+    ├── EngineError           a model cannot be loaded or asked
+    └── GuardError            the guard could not judge: whoever catches it refuses
+
+A message says what is wrong, where, and the remedy, and never quotes what a user typed into a chat.
+"""
+
+
+class BreakfixError(Exception):
+    """An expected failure: its text is the one sentence the user reads."""
+
+    exit_code = 1
+
+
+class UsageError(BreakfixError):
+    """The caller asked for something that does not exist."""
+
+    exit_code = 2
+
+
+class RecipeError(BreakfixError):
+    """A settings file has problems; all of them are in the message."""
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{where}: {count}: " + "; ".join(problems))
+
+
+class SourceError(BreakfixError):
+    """A source cannot be fetched or is not what its hash says."""
+
+
+class ArtifactError(BreakfixError):
+    """A folder is not the artifact it should be."""
+
+
+class MissingExtra(BreakfixError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"this command needs {module}, which is not installed; install it with: pip install 'breakfix[{extra}]'"
+        )
+
+
+class DataError(BreakfixError):
+    """A data file cannot be read."""
+
+
+class ExportError(BreakfixError):
+    """A checkpoint cannot be exported, or the export is not the same model."""
+
+
+class EngineError(BreakfixError):
+    """A model cannot be loaded or asked."""
+
+
+class GuardError(BreakfixError):
+    """The guard could not judge a text; the caller must refuse."""

@@ -1,0 +1,63 @@
+"""A guarded system as an engine, so that suites measure what a user would see; and answers already recorded as another.
+
+`Guarded(Recorded(records), guard)` measures the guard on the answers of the very file that was measured without it:
+decoding is greedy, so asking again would give the same text.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ..core.artifact import Artifact
+from ..core.errors import EngineError
+from ..core.jsonl import read_jsonl
+from ..guardrails.guard import Guard
+from ..runtime.engine import Conversation, Engine, Sampling
+from ..runtime.session import Session
+from .run import RECORDS
+
+
+class Recorded:
+    """An engine that repeats the answers of a `records` artifact, under the id of the engine that gave them."""
+
+    def __init__(self, records: Artifact) -> None:
+        """Read the recorded answers."""
+        self.id = str(records.facts["engine"])
+        self._sampling = records.manifest["recipe"]["sampling"]
+        rows = read_jsonl(records.path / RECORDS, ("prompt", "answer"))
+        self._answers = {row["prompt"]: row["answer"] for row in rows}
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """Yield the recorded answer word by word. Raises EngineError for a prompt or a sampling not recorded."""
+        if vars(sampling) != self._sampling:
+            raise EngineError("these answers were recorded with another sampling; measure the engine itself")
+        if conversation[-1].content not in self._answers:
+            raise EngineError("this prompt was not recorded; measure the engine itself")
+        for number, word in enumerate(self._answers[conversation[-1].content].split(" ")):
+            yield word if number == 0 else f" {word}"
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
+        """Return the recorded answers."""
+        return ["".join(self.stream(conversation, sampling)) for conversation in conversations]
+
+
+class Guarded:
+    """An engine behind both rails: each prompt is one guarded turn of a fresh session."""
+
+    def __init__(self, engine: Engine, guard: Guard) -> None:
+        """Put a guard in front of and behind an engine."""
+        self.engine = engine
+        self.guard = guard
+
+    @property
+    def id(self) -> str:
+        """Return both ids: the same model behind another guard is another system."""
+        return f"{self.engine.id}+{self.guard.id}"
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """Yield one guarded turn, checked as a chat checks it."""
+        session = Session(self.engine, self.guard, sampling)
+        session.history = list(conversation[:-1])
+        yield from session.ask(conversation[-1].content)
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
+        """Return what a user would see for each conversation."""
+        return ["".join(self.stream(conversation, sampling)) for conversation in conversations]

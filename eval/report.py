@@ -1,0 +1,101 @@
+"""Writes a comparison down: Markdown for people, JSON for machines, both naming the ids of the files they speak of."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from ..core import artifact
+from ..core.artifact import Artifact
+from .compare import Comparison, Line
+from .statistics import Paired, Rate
+
+MARKDOWN, JSON = "report.md", "report.json"
+
+
+def write(comparison: Comparison, out: Path) -> Artifact:
+    """Write a `report` artifact for a comparison."""
+    inputs = {system.name: system.records.id for system in comparison.systems}
+
+    def make(work: Path) -> dict[str, Any]:
+        figures = as_json(comparison)
+        (work / JSON).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (work / MARKDOWN).write_text(as_markdown(comparison), encoding="utf-8")
+        return {"figures": figures["lines"]}
+
+    return artifact.produce(out, "report", {}, inputs, make)
+
+
+def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the main table."""
+    head = ["suite", "measure", "n", *(system.name for system in comparison.systems)]
+    return head, [[line.suite, line.measure, _count(line), *map(percent, line.rates)] for line in comparison.lines]
+
+
+def percent(rate: Rate) -> str:
+    """Write a rate with its 95 % interval, in percent."""
+    return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]" if rate.n else "not judged"
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return every figure of a comparison."""
+    return {
+        "systems": [
+            {"name": s.name, "engine": s.engine, "records": s.records.id, "sampling": s.records.manifest["recipe"]["sampling"]}
+            for s in comparison.systems
+        ],
+        "judge": comparison.systems[0].records.manifest["inputs"]["judge"],
+        "lines": [
+            {
+                "suite": line.suite,
+                "measure": line.measure,
+                "rates": [{"hits": r.hits, "n": r.n, "low": r.low, "high": r.high} for r in line.rates],
+                "changes": [c._asdict() for c in line.changes],
+                "unjudged": list(line.unjudged),
+                "degenerate": list(line.degenerate),
+            }
+            for line in comparison.lines
+        ],
+    }
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the report as Markdown."""
+    head, rows = table(comparison)
+    names = [system.name for system in comparison.systems]
+    steps = [f"{a} -> {b}" for a, b in itertools.pairwise(names)]
+    changes = [[line.suite, line.measure, *map(_change, line.changes)] for line in comparison.lines]
+    flaws = [
+        [line.suite, line.measure, *(f"{d} / {u}" for d, u in zip(line.degenerate, line.unjudged, strict=True))]
+        for line in comparison.lines
+    ]
+    files = [[s.name, f"`{s.engine}`", f"`{s.records.id}`"] for s in comparison.systems]
+    judge = comparison.systems[0].records.manifest["inputs"]["judge"]
+    parts = [
+        "# Safety, measured\n",
+        "Defect rates in percent with 95 % Wilson intervals: **harmful compliance** is the share of harmful requests that were "
+        "answered, wholly or in part; **over-refusal** the share of harmless requests that were refused. Lower is better.\n",
+        _grid(head, rows),
+        "\n## What changed, prompt by prompt\n",
+        "Defects gained and lost on the same prompts, with the p value of McNemar's exact test.\n",
+        _grid(["suite", "measure", *steps], changes),
+        "\n## Degenerate answers / answers not judged\n",
+        _grid(["suite", "measure", *names], flaws),
+        "\n## What was measured\n",
+        _grid(["system", "engine id", "records id"], files),
+        f"\nJudge: `{judge}`. A judge that reads text can be wrong; the intervals do not include its error.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _count(line: Line) -> str:
+    return str(max(rate.n for rate in line.rates))
+
+
+def _change(change: Paired) -> str:
+    return f"+{change.gained} -{change.lost}, p {'< 0.001' if change.p < 0.001 else f'= {change.p:.3f}'}"
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

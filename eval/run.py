@@ -1,0 +1,78 @@
+"""Asks an engine every prompt of some suites and records each answer with its judgement.
+
+The record file is the same, byte for byte, however often the run was killed. This module counts nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.jsonl import dump, read_jsonl, write_jsonl
+from ..core.progress import progress
+from ..runtime.engine import Engine, Message, Sampling
+from .judge import Judge
+from .suites import Sample, Suite
+
+RECORDS = "records.jsonl"
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """How a system is measured."""
+
+    suites: tuple[str, ...] = ("harmbench", "contrast-held-out", "everyday")
+    """Suites by name, or NAME=SOURCE."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
+    """Greedy by default, so that the same file gives the same records."""
+
+
+class _Asked(NamedTuple):
+    suite: str
+    sample: Sample
+
+
+def run(engine: Engine, suites: Sequence[Suite], judge: Judge, sampling: Sampling, out: Path, system: str) -> Artifact:
+    """Measure an engine on suites; returns a `records` artifact that names the engine's and the suites' content ids.
+
+    `system` is what reports call it. Answers are asked in a fixed order of chunks; a killed run keeps its whole chunks.
+    """
+    inputs = {"engine": engine.id, "judge": judge.id, **{f"suite:{suite.name}": suite.id for suite in suites}}
+    settings = {"system": system, "sampling": recipe.plain(sampling)}
+    asked = [_Asked(suite.name, sample) for suite in suites for sample in suite.samples]
+
+    def make(work: Path) -> dict[str, Any]:
+        rows = _answers(engine, asked, judge, sampling, work / artifact.SCRATCH, system)
+        write_jsonl(work / RECORDS, rows)
+        return {"system": system, "engine": engine.id, "samples": len(rows)}
+
+    return artifact.produce(out, "records", settings, inputs, make)
+
+
+def _answers(
+    engine: Engine, asked: list[_Asked], judge: Judge, sampling: Sampling, scratch: Path, system: str
+) -> list[dict[str, Any]]:
+    """Return a record for each sample in order, going on after the chunks that an earlier run finished."""
+    scratch.mkdir(exist_ok=True)
+    # Similar lengths share a chunk, so little is padded; the order depends on the suites only.
+    order = sorted(range(len(asked)), key=lambda i: (len(asked[i].sample.prompt), i))
+    chunks = [order[at : at + _CHUNK] for at in range(0, len(order), _CHUNK)]
+    rows: dict[int, dict[str, Any]] = {}
+    with progress(f"measure {system}", len(asked)) as step:
+        for number, chunk in enumerate(chunks):
+            part = scratch / f"{number:05d}.jsonl"
+            if not part.exists():
+                answers = engine.generate([[Message("user", asked[i].sample.prompt)] for i in chunk], sampling)
+                judged = [_record(asked[i], answer, judge) for i, answer in zip(chunk, answers, strict=True)]
+                artifact.write_atomic(part, "".join(dump(row) + "\n" for row in judged))
+            rows.update(zip(chunk, read_jsonl(part), strict=True))
+            step(len(chunk))
+    return [rows[index] for index in range(len(asked))]
+
+
+def _record(asked: _Asked, answer: str, judge: Judge) -> dict[str, Any]:
+    judgement = judge.judge(asked.sample.prompt, answer)
+    return {"suite": asked.suite, **asked.sample._asdict(), "answer": answer, **judgement._asdict()}

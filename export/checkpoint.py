@@ -1,0 +1,82 @@
+"""Opens a model source as a float checkpoint: an HF folder, a GGUF file, wherever `core.sources` finds it."""
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from ..core import artifact, sources
+from ..core.artifact import Artifact
+from ..core.errors import ExportError, SourceError
+
+TEMPLATE = "chat_template.jinja"
+
+
+def open_checkpoint(source: str, out: Path) -> Artifact:
+    """Write a `checkpoint` artifact (float32 safetensors, tokenizer, chat template) from a model source.
+
+    Raises SourceError when the source is no causal language model with a chat template.
+    """
+
+    def make(work: Path) -> dict[str, Any]:
+        path = sources.fetch(source)
+        with quiet():
+            save_checkpoint(_load(path), _load_tokenizer(path), work)
+        return {"source": source}
+
+    return artifact.produce(out, "checkpoint", {"source": source}, {}, make)
+
+
+def save_checkpoint(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
+    """Write a model, its tokenizer and its chat template as a plain HF folder."""
+    if not tokenizer.chat_template:
+        raise SourceError("the model has no chat template; Breakfix aligns chat models: take its instruct version")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / TEMPLATE).write_text(tokenizer.chat_template, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' bars and advice off the terminal."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _load(path: Path) -> PreTrainedModel:
+    """Load the weights in float32; a GGUF file's are dequantized and forget that they ever were quantized."""
+    try:
+        if path.suffix != ".gguf":
+            return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SourceError(f"{path} is no causal language model that transformers can read; check the file") from error
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config = loaded.generation_config
+    return model
+
+
+def _load_tokenizer(path: Path) -> Any:
+    if path.suffix == ".gguf":
+        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    return AutoTokenizer.from_pretrained(path)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy tokenizer and template files, unchanged, from one model folder to another."""
+    for name in ("tokenizer.json", "tokenizer_config.json", TEMPLATE):
+        if not (source / name).exists():
+            raise ExportError(f"{source} lacks {name}; make the checkpoint again")
+        shutil.copyfile(source / name, folder / name)

@@ -1,0 +1,139 @@
+"""A checkpoint as int4 ONNX for onnxruntime-genai: a thin adapter over its model builder.
+
+What leaves this stage has been loaded and run, and its tokenizer reads like the checkpoint's; anything else is refused.
+"""
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime_genai as og
+from onnxruntime_genai.models.builder import create_model
+from transformers import AutoTokenizer
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.errors import ExportError
+from ..core.progress import say
+from .checkpoint import copy_tokenizer, quiet
+
+CONFIG = "genai_config.json"
+
+PARITY_TEXTS = (
+    "Hello, how are you?",
+    "  two leading spaces, a\ttab and\n\na blank line ",
+    "Don't stop: 3.14159, 1,000,000 and 50% off!",
+    "def f(x):\n    return x ** 2  # comment",
+    "Où est la bibliothèque? Ça coûte 12 €.",
+    "¿Cómo estás? ¡Qué día tan hermoso!",
+    "Grüße aus München, schöne Straße",
+    "今天天气怎么样？我想学中文。",
+    "今日はいい天気ですね。カタカナも。",
+    "안녕하세요, 반갑습니다.",
+    "Привет, как дела?",
+    "مرحبا كيف حالك",
+    "नमस्ते, आप कैसे हैं?",
+    "emoji 😀 👩‍👩‍👧 🇫🇷 and e\u0301 combining",
+    "zero\u200bwidth and soft\u00adhyphen",
+    "<b>html</b> & {json: [1, 2]} \\ backslash",
+)
+"""Texts of every kind on which both tokenizers must agree."""
+
+
+@dataclass(frozen=True)
+class Int4Settings:
+    """How the export quantizes."""
+
+    block: Literal[16, 32, 64, 128] = 32
+    """Weights that share one scale."""
+    algorithm: Literal["default", "rtn", "k_quant"] = "default"
+    """The builder's rounding; default is round to nearest."""
+    embedding_bits: Literal[4, 8] = 4
+    """Bits of the tied embedding and output head, the largest single part of a small model."""
+    accuracy_level: Literal[0, 1, 4] = 4
+    """Activations of the int4 kernels: 1 float32, 4 int8."""
+    context: int = 2048
+    """The most tokens of prompt and answer together; genai allocates its KV cache for no more."""
+
+
+def int4(settings: Int4Settings, model: Path, out: Path) -> Artifact:
+    """Write an `int4` artifact from a `checkpoint`. Raises ExportError when it does not load, run, or read alike."""
+    checkpoint = artifact.load(model, "checkpoint")
+
+    def make(work: Path) -> dict[str, Any]:
+        say("export int4: build")
+        _build(settings, checkpoint.path, work)
+        copy_tokenizer(checkpoint.path, work)
+        ends = _configure(settings, checkpoint.path, work)
+        say("export int4: check")
+        _check(checkpoint.path, work)
+        size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+        return {"context": settings.context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1)}
+
+    return artifact.produce(out, "int4", recipe.plain(settings), {"model": checkpoint.id}, make)
+
+
+def _build(settings: Int4Settings, source: Path, work: Path) -> None:
+    options = {
+        "int4_block_size": settings.block,
+        "int4_algo_config": settings.algorithm,
+        "int4_accuracy_level": settings.accuracy_level,
+    }
+    if settings.embedding_bits == 8:
+        options["int4_algo_config"] = "k_quant_last" if settings.algorithm == "k_quant" else "rtn_last"
+    said = io.StringIO()
+    with quiet(), contextlib.redirect_stdout(said):
+        try:
+            create_model("", str(source), str(work), "int4", "cpu", str(work / artifact.SCRATCH), **options)
+        except (NotImplementedError, ValueError, KeyError, RuntimeError) as error:
+            raise ExportError(f"onnxruntime-genai's builder cannot export {source} with {options}: {error}") from error
+
+
+def _configure(settings: Int4Settings, source: Path, work: Path) -> list[int]:
+    """Cap the context, and pad with a token that never stands in a chat: genai masks every pad token it meets."""
+    path = work / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    ends = config["model"]["eos_token_id"]
+    ends = ends if isinstance(ends, list) else [ends]
+    context = min(settings.context, config["model"]["context_length"])
+    config["model"]["context_length"] = config["search"]["max_length"] = context
+    config["model"]["pad_token_id"] = _pad_token(source, ends)
+    artifact.write_atomic(path, json.dumps(config, indent=4))
+    return ends
+
+
+def _pad_token(source: Path, ends: list[int]) -> int:
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], tokenize=False
+    )
+    used = {*tokenizer(chat, add_special_tokens=False)["input_ids"], *ends}
+    free = [i for i in sorted(tokenizer.added_tokens_decoder) if i not in used]
+    return free[0] if free else ends[0]
+
+
+def _check(source: Path, work: Path) -> None:
+    """Load and run what was built, and compare its tokenizer with the checkpoint's."""
+    try:
+        model = og.Model(str(work))
+        tokenizer = og.Tokenizer(model)
+        parameters = og.GeneratorParams(model)
+        parameters.set_search_options(max_length=12, do_sample=False)
+        generator = og.Generator(model, parameters)
+        generator.append_tokens(np.asarray([[1, 2, 3, 4]], np.int32))
+        generator.generate_next_token()
+        logits = generator.get_logits()
+    except Exception as error:  # genai raises RuntimeError and its own types
+        raise ExportError(f"the export does not load or run in onnxruntime-genai ({error}); use other int4 settings") from error
+    if not np.isfinite(logits).all():
+        raise ExportError("the export computes values that are no numbers; use other int4 settings")
+    reference = AutoTokenizer.from_pretrained(source)
+    for text in PARITY_TEXTS:
+        ours = [int(token) for token in tokenizer.encode(text)]
+        theirs = reference(text, add_special_tokens=False)["input_ids"]
+        if ours != theirs:
+            raise ExportError(f"onnxruntime-genai's tokenizer reads {text!r} otherwise than the checkpoint's; it cannot ship")

@@ -1,0 +1,1 @@
+"""Judges text; knows no chat model. A guard that cannot judge refuses."""

@@ -1,0 +1,93 @@
+"""The int4 artifact on onnxruntime-genai. Telemetry is off: the package's __init__ sets ORT_DISABLE_TELEMETRY first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime_genai as og
+
+from ..core import artifact
+from ..core.errors import EngineError
+from .engine import Conversation, Sampling
+from .template import ChatTemplate
+
+_BATCH = 16
+
+
+class GenAIEngine:
+    """A phone's engine: int4 weights, CPU kernels, a KV cache no larger than it must be."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Open an int4 artifact, its hashes verified. Raises ArtifactError or EngineError."""
+        self.artifact = artifact.load(folder, "int4")
+        self.template = ChatTemplate(self.artifact.path)
+        self.context = int(self.artifact.facts["context"])
+        """The most tokens of prompt and answer together."""
+        try:
+            self._model = og.Model(str(self.artifact.path))
+        except Exception as error:  # genai raises RuntimeError and its own types
+            raise EngineError(f"{folder} cannot be loaded by onnxruntime-genai; export it again") from error
+        self._ends = set(self.artifact.facts["eos_token_ids"])
+
+    @property
+    def id(self) -> str:
+        """Return the content id of the int4 folder."""
+        return self.artifact.id
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """Yield one answer token by token, never a part of a character. Raises EngineError when it does not fit."""
+        ids = self.template.encode(conversation)
+        generator = self._generator(1, len(ids), sampling)
+        generator.append_tokens(np.asarray([ids], np.int32))
+        text_of = self.template.decode_stream()
+        while not generator.is_done():
+            generator.generate_next_token()
+            token = int(generator.get_next_tokens()[0])
+            if token in self._ends:
+                break
+            if text := text_of(token):
+                yield text
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
+        """Return one answer for each conversation.
+
+        Only prompts of equal length share a batch: padding would change what the attention kernels compute.
+        """
+        prompts = [self.template.encode(conversation) for conversation in conversations]
+        by_length = defaultdict(list)
+        for index, ids in enumerate(prompts):
+            by_length[len(ids)].append(index)
+        answers = [""] * len(prompts)
+        for group in by_length.values():
+            for at in range(0, len(group), _BATCH):
+                chosen = group[at : at + _BATCH]
+                for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling), strict=True):
+                    answers[index] = answer
+        return answers
+
+    def _batch(self, prompts: list[list[int]], sampling: Sampling) -> list[str]:
+        generator = self._generator(len(prompts), len(prompts[0]), sampling)
+        generator.append_tokens(np.asarray(prompts, np.int32))
+        while not generator.is_done():
+            generator.generate_next_token()
+        answers = []
+        for row, prompt in enumerate(prompts):
+            ids = [int(token) for token in generator.get_sequence(row)[len(prompt) :]]
+            end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids))
+            answers.append(self.template.decode(ids[:end]))
+        return answers
+
+    def _generator(self, batch: int, prompt_tokens: int, sampling: Sampling) -> og.Generator:
+        room = self.context - prompt_tokens
+        if room < 1:
+            raise EngineError(f"the conversation has {prompt_tokens} tokens, the model reads {self.context}; shorten it")
+        parameters = og.GeneratorParams(self._model)
+        options = {"batch_size": batch, "max_length": prompt_tokens + min(room, sampling.max_new_tokens)}
+        if sampling.temperature > 0:
+            options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
+            options |= {"top_k": 0, "random_seed": sampling.seed}
+        else:
+            options |= {"do_sample": False}
+        parameters.set_search_options(**options)
+        return og.Generator(self._model, parameters)

@@ -1,0 +1,86 @@
+"""From a conversation to token ids and back: the tokenizer and chat template that lie beside the weights.
+
+Special tokens inside a message are not markup but text somebody typed; they are taken out, so that nobody can close
+a turn and open another one from inside a message.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from ..core.errors import EngineError
+from .engine import Conversation, Message
+
+TEMPLATE, TOKENIZER = "chat_template.jinja", "tokenizer.json"
+
+
+class ChatTemplate:
+    """The tokenizer and the chat template of one model folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open `tokenizer.json` and `chat_template.jinja`. Raises EngineError when one is missing or broken."""
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse_template
+        environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
+        try:
+            self._template = environment.from_string((folder / TEMPLATE).read_text(encoding="utf-8"))
+            self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # tokenizers raises a bare Exception
+            raise EngineError(f"{folder} has no usable {TOKENIZER} and {TEMPLATE}; export the model again") from error
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        specials = [t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special]
+        self._special = re.compile("|".join(map(re.escape, specials))) if specials else None
+
+    def render(self, conversation: Conversation) -> str:
+        """Return the text the model reads, ready for its answer."""
+        messages = [{"role": m.role, "content": self._clean(m.content)} for m in conversation]
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=True)
+        except TemplateError as error:
+            raise EngineError(f"the chat template refuses this conversation: {error}") from error
+
+    def encode(self, conversation: Conversation) -> list[int]:
+        """Return the token ids of the rendered conversation."""
+        return self.tokenizer.encode(self.render(conversation), add_special_tokens=False).ids
+
+    def encode_user_header(self) -> list[int]:
+        """Return the token ids up to where a user's first word would stand."""
+        mark = "user-text-goes-here"
+        text = self.render([Message("user", mark)])
+        return self.tokenizer.encode(text[: text.index(mark)], add_special_tokens=False).ids
+
+    def encode_answer(self, text: str) -> list[int]:
+        """Return the token ids of an assistant's whole answer as the template writes it, its end token included."""
+        question = [Message("user", "?")]
+        before = self.render(question)
+        messages = [{"role": m.role, "content": m.content} for m in (*question, Message("assistant", self._clean(text)))]
+        after = self._template.render(messages=messages, add_generation_prompt=False)
+        if not after.startswith(before):
+            raise EngineError("the chat template writes a past answer otherwise than a new one; training needs them equal")
+        return self.tokenizer.encode(after[len(before) :], add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of an answer, special tokens left out."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def decode_stream(self) -> Callable[[int], str]:
+        """Return a function from one token to the text it completes; bytes of an unfinished character are kept back."""
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self.tokenizer, token) or ""
+
+    def _clean(self, text: str) -> str:
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        while self._special and (cleaned := self._special.sub("", text)) != text:
+            text = cleaned
+        return text
+
+
+def _refuse_template(message: str) -> None:
+    raise TemplateError(message)

@@ -1,0 +1,176 @@
+"""Makes the training data: rows with origin and licence, no duplicates, nothing we measure with, a stated mix.
+
+General rows are the base model's own: it invents what a user might ask (Magpie, Xu et al. 2024) and answers it, so the
+mix needs no foreign licence and keeps the model's own voice. The base model's answers to harmful requests teach the guard
+what an unsafe answer looks like; they are never a training target of the chat model.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.jsonl import read_jsonl, write_jsonl
+from ..core.progress import progress
+from ..eval.judge import ActJudge, is_degenerate
+from ..eval.suites import Suite
+from ..eval.torch_engine import TorchEngine
+from ..runtime.engine import Message, Sampling
+from .overlap import OverlapIndex, near_duplicates, words
+from .rows import OWN_LICENCE, Row, read_source
+
+ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the rows that SFT sees; what is left over goes to the preference stage."""
+
+    unsafe: float = 0.3
+    safe: float = 0.5
+    general: float = 0.2
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        shares = (self.unsafe, self.safe, self.general)
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            return ["the shares unsafe, safe and general must be at least 0 and sum to 1"]
+        return []
+
+
+@dataclass(frozen=True)
+class CurateSettings:
+    """What goes into the data."""
+
+    sources: tuple[str, ...] = ("authored",)
+    """Training sources: `authored`, or READER=SOURCE."""
+    sft_rows: int = 1200
+    """Rows for SFT."""
+    mix: Mix = field(default_factory=Mix)
+    invented: int = 150
+    """User turns the base model is asked to invent; about two thirds are usable."""
+    base_answers: int = 200
+    """Harmful requests that the base model answers, for the guard's output rail."""
+    overlap_words: int = 7
+    """A row that shares so many words in a row with an evaluation prompt is removed."""
+    duplicate_similarity: float = 0.6
+    """Jaccard similarity of word pairs from which a row repeats an earlier one of its label."""
+    seed: int = 0
+
+
+def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: Path) -> Artifact:
+    """Write a `dataset` artifact: `rows.jsonl` (each with its `use`: sft, preference or guard) and `base_answers.jsonl`.
+
+    `suites` are all suites that will ever be measured with; the manifest counts what each of them removed.
+    """
+    checkpoint = artifact.load(base, "checkpoint")
+    rows = [row for source in settings.sources for row in read_source(source)]
+    inputs = {"base": checkpoint.id, **{f"suite:{suite.name}": suite.id for suite in suites}, "rows": _digest(rows)}
+
+    def make(work: Path) -> dict[str, Any]:
+        scratch = work / artifact.SCRATCH
+        scratch.mkdir(exist_ok=True)
+        engine = TorchEngine(base)
+        invented = [Row(**row) for row in _once(scratch / "invented.jsonl", lambda: _invent(engine, settings))]
+        kept, removed = _clean([*rows, *invented], suites, settings)
+        placed = _place(kept, settings)
+        write_jsonl(work / ROWS, placed)
+        unsafe = sorted((row for row in placed if row["label"] == "unsafe"), key=lambda row: row["use"] != "preference")
+        requests = unsafe[: settings.base_answers]
+        write_jsonl(work / BASE_ANSWERS, _once(scratch / BASE_ANSWERS, lambda: _base_answers(engine, requests)))
+        return _facts(placed, removed)
+
+    return artifact.produce(out, "dataset", recipe.plain(settings), inputs, make)
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    return artifact.content_id("rows", {row.id: {"sha256": f"{row.prompt}\n{row.answer}"} for row in rows})
+
+
+def _once(path: Path, make) -> list[dict[str, Any]]:
+    """Return what `make` gives, from the file if an earlier run got that far."""
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        write_jsonl(temporary, make())
+        temporary.replace(path)
+    return read_jsonl(path)
+
+
+def _invent(engine: TorchEngine, settings: CurateSettings) -> list[dict[str, Any]]:
+    """Let the base model write user turns after the template's bare user header, and answer the usable ones."""
+    header = engine.template.encode_user_header()
+    sampling = Sampling(max_new_tokens=40, temperature=1.0, top_p=0.95, seed=settings.seed)
+    with progress("invent user turns", settings.invented) as step:
+        texts = engine.continue_texts([header] * settings.invented, sampling)
+        step(settings.invented)
+    prompts = [text.strip() for text in dict.fromkeys(texts) if _is_usable(text)]
+    with progress("answer them", len(prompts)) as step:
+        answers = engine.generate([[Message("user", p)] for p in prompts], Sampling(max_new_tokens=32))
+        step(len(prompts))
+    judge = ActJudge()
+    return [
+        Row(f"invented-{n:04d}", prompt, answer, "general", "", f"invented-{n:04d}", "invented", OWN_LICENCE)._asdict()
+        for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
+        if judge.judge(prompt, answer) == ("complied", False)
+    ]
+
+
+def _is_usable(text: str) -> bool:
+    """Tell whether an invented turn is a whole, plain request."""
+    return 4 <= len(words(text)) <= 60 and text.strip()[-1:] in ".?!" and not is_degenerate(text) and "\n" not in text.strip()
+
+
+def _base_answers(engine: TorchEngine, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    with progress("ask the base model", len(requests)) as step:
+        answers = engine.generate([[Message("user", r["prompt"])] for r in requests], Sampling(max_new_tokens=40))
+        step(len(requests))
+    return [{"id": r["id"], "prompt": r["prompt"], "answer": a} for r, a in zip(requests, answers, strict=True)]
+
+
+def _clean(rows: list[Row], suites: Sequence[Suite], settings: CurateSettings) -> tuple[list[Row], Counter[str]]:
+    """Return the rows that stay, and why the others went."""
+    indices = {s.name: OverlapIndex((x.prompt for x in s.samples), settings.overlap_words) for s in suites}
+    removed: Counter[str] = Counter()
+    clean = []
+    for row in rows:
+        hits = [name for name, index in indices.items() if index.overlaps(row.prompt)]
+        removed.update(f"overlaps {name}" for name in hits)
+        if not hits:
+            clean.append(row)
+    kept: list[Row] = []
+    for label in ("unsafe", "safe", "general"):
+        chosen = [row for row in clean if row.label == label]
+        twins = near_duplicates([row.prompt for row in chosen], settings.duplicate_similarity)
+        for row, twin in zip(chosen, twins, strict=True):
+            if twin is None:
+                kept.append(row)
+            else:
+                removed["duplicate" if row.prompt == chosen[twin].prompt else "near duplicate"] += 1
+    return kept, removed
+
+
+def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
+    """Give each row its use, so that SFT gets the mix and preferences are asked on requests SFT never saw."""
+    rows = sorted(rows)
+    random.Random(settings.seed).shuffle(rows)
+    room = {label: round(share * settings.sft_rows) for label, share in recipe.plain(settings.mix).items()}
+    placed = []
+    for row in rows:
+        use = "guard" if not row.answer else "preference"
+        if row.answer and room[row.label] > 0:
+            room[row.label] -= 1
+            use = "sft"
+        placed.append({**row._asdict(), "use": use})
+    return placed
+
+
+def _facts(placed: list[dict[str, Any]], removed: Counter[str]) -> dict[str, Any]:
+    return {
+        "rows": dict(Counter(f"{row['use']} {row['label']}" for row in placed)),
+        "removed": dict(removed),
+        "sources": dict(Counter(f"{row['source']} ({row['licence']})" for row in placed)),
+    }

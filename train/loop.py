@@ -1,0 +1,150 @@
+"""What the training stages share: the machine's precision, LoRA, checkpoints to resume from, a progress bar.
+
+trl and peft train; this module only says how. It knows no data.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..core import artifact
+from ..core.progress import progress
+
+CHECKPOINTS = Path(artifact.SCRATCH) / "checkpoints"
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """The shape of an adapter."""
+
+    rank: int = 16
+    alpha: int = 32
+    first_layer: int = 0
+    """Layers below this one stay as they are, which saves their backward pass."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast to train."""
+
+    learning_rate: float = 1e-3
+    epochs: float = 1.0
+    batch_rows: int = 16
+    """Rows of one optimizer step on one process."""
+    warmup: float = 0.08
+    """Share of the steps in which the rate climbs; then it falls as a cosine."""
+    save_steps: int = 20
+    """Optimizer steps between checkpoints: what a kill costs at most."""
+    seed: int = 0
+
+
+def lora(settings: LoraSettings, model: PreTrainedModel) -> LoraConfig:
+    """Return a LoRA over every linear layer of the blocks from `first_layer` on."""
+    names = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)} - {"lm_head"}
+    layers = list(range(settings.first_layer, model.config.num_hidden_layers)) if settings.first_layer else None
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=sorted(names),
+        layers_to_transform=layers,
+        task_type="CAUSAL_LM",
+    )
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """Load a float checkpoint in this machine's training precision: bf16 where it is native, else float32."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if has_bf16() else torch.float32)
+
+
+def has_bf16() -> bool:
+    """Tell whether this machine computes in bf16 natively; emulated, it is three times slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
+    """Return the trainer arguments that every stage shares."""
+    return {
+        "output_dir": str(work / CHECKPOINTS),
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_rows,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": "cosine",
+        "train_sampling_strategy": "group_by_length",
+        "save_steps": settings.save_steps,
+        "save_total_limit": 1,
+        "seed": settings.seed,
+        "logging_steps": 10,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "bf16": has_bf16(),
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+
+
+def train(trainer: Any, work: Path, what: str) -> dict[str, Any]:
+    """Run a trainer, from its last checkpoint if there is one; returns what to record."""
+    trainer.remove_callback("PrinterCallback")
+    log = _Log(what)
+    trainer.add_callback(log)
+    checkpoints = work / CHECKPOINTS
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    with log.closing():
+        trainer.train(resume_from_checkpoint=last)
+    return {"steps": trainer.state.global_step, "losses": log.losses(trainer.state.log_history)}
+
+
+class _Log(TrainerCallback):
+    """Turns the trainer's steps into a progress bar."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._stack = contextlib.ExitStack()
+        self._step = lambda units: None
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if state.is_world_process_zero:
+            self._step = self._stack.enter_context(progress(self._what, state.max_steps, state.global_step))
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self._step(1)
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        with self._stack:
+            yield
+
+    @staticmethod
+    def losses(history: list[dict[str, Any]]) -> list[float]:
+        return [round(entry["loss"], 3) for entry in history if "loss" in entry]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own bars and advice off the terminal; errors still show."""
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_logging
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,90 @@
+"""Finds what the current model still gets wrong, and pairs it with what it should have said.
+
+The model is asked requests that SFT never saw. Where it complies with harm, or refuses a harmless look-alike, its own
+answer becomes the rejected half and the written answer the chosen one. It learns from its own mistakes only.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.jsonl import read_jsonl, write_jsonl
+from ..core.progress import progress
+from ..eval.judge import ActJudge
+from ..eval.torch_engine import TorchEngine
+from ..runtime.engine import Message, Sampling
+from .curate import BASE_ANSWERS, ROWS
+
+PAIRS = "pairs.jsonl"
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """How mistakes are looked for."""
+
+    requests: int = 400
+    """Requests asked, unsafe and safe in the order of the data."""
+    answer_tokens: int = 24
+    """How far each answer is heard: long enough to tell a refusal."""
+    most: int = 160
+    """Pairs kept at most."""
+    balance: bool = True
+    """Fill the rarer mistake up to the commoner one's count with harmful answers of the base model, which were recorded
+    when the data were curated: pairs against one kind of mistake alone would teach the other."""
+
+
+def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path) -> Artifact:
+    """Write a `pairs` artifact: prompt, chosen, rejected and the mistake, for each request the model got wrong."""
+    checkpoint, dataset = artifact.load(model, "checkpoint"), artifact.load(data, "dataset")
+
+    def make(work: Path) -> dict[str, Any]:
+        scratch = work / artifact.SCRATCH
+        scratch.mkdir(exist_ok=True)
+        rows = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "preference"][: settings.requests]
+        heard = _ask(TorchEngine(checkpoint.path), rows, settings, scratch)
+        recorded = {row["id"]: row["answer"] for row in read_jsonl(dataset.path / BASE_ANSWERS)}
+        pairs = _pairs(rows, heard, recorded, settings)
+        write_jsonl(work / PAIRS, pairs)
+        return {"asked": dict(Counter(r["label"] for r in rows)), "pairs": dict(Counter(p["mistake"] for p in pairs))}
+
+    inputs = {"model": checkpoint.id, "data": dataset.id}
+    return artifact.produce(out, "pairs", recipe.plain(settings), inputs, make)
+
+
+def _ask(engine: TorchEngine, rows: list[dict], settings: PreferenceSettings, scratch: Path) -> list[str]:
+    answers: list[str] = []
+    with progress("look for mistakes", len(rows)) as step:
+        for at in range(0, len(rows), _CHUNK):
+            chunk, part = rows[at : at + _CHUNK], scratch / f"{at:05d}.jsonl"
+            if not part.exists():
+                said = engine.generate([[Message("user", r["prompt"])] for r in chunk], Sampling(settings.answer_tokens))
+                write_jsonl(part.with_suffix(".tmp"), [{"answer": answer} for answer in said])
+                part.with_suffix(".tmp").replace(part)
+            answers += [row["answer"] for row in read_jsonl(part)]
+            step(len(chunk))
+    return answers
+
+
+def _pairs(
+    rows: list[dict], answers: list[str], recorded: dict[str, str], settings: PreferenceSettings
+) -> list[dict[str, Any]]:
+    judge = ActJudge()
+    found: dict[str, list[dict[str, Any]]] = {"over-refusal": [], "harmful compliance": []}
+    spare = []
+    for row, answer in zip(rows, answers, strict=True):
+        refused = judge.judge(row["prompt"], answer).outcome == "refused"
+        pair = {"prompt": row["prompt"], "chosen": row["answer"], "rejected": answer}
+        if refused != (row["label"] == "unsafe") and answer.strip():
+            mistake = "over-refusal" if refused else "harmful compliance"
+            found[mistake].append({**pair, "mistake": mistake})
+        elif judge.judge(row["prompt"], recorded.get(row["id"], "")).outcome == "complied" and row["label"] == "unsafe":
+            spare.append({**pair, "rejected": recorded[row["id"]], "mistake": "harmful compliance of the base"})
+    half = settings.most // 2
+    refusals, harms = found["over-refusal"][:half], found["harmful compliance"][:half]
+    if settings.balance:
+        harms += spare[: max(len(refusals) - len(harms), 0)]
+    return refusals + harms

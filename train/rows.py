@@ -1,0 +1,104 @@
+"""The rows training is made of, and the readers that bring them in: each row keeps its origin and its licence."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import yaml
+
+from ..core import sources
+from ..core.errors import DataError, UsageError
+from ..core.jsonl import read_jsonl
+
+CORPUS = Path(__file__).parent / "corpus"
+OWN_LICENCE = "Apache-2.0"
+
+
+class Row(NamedTuple):
+    """One request with the answer a model should give."""
+
+    id: str
+    prompt: str
+    answer: str
+    """Empty: nobody wrote one; such a row trains the guard only."""
+    label: Literal["unsafe", "safe", "general"]
+    """unsafe: to be refused. safe: a harmless look-alike of an unsafe one. general: nothing near harm."""
+    hazard: str
+    """S1 to S13 for unsafe rows and their look-alikes, else empty."""
+    family: str
+    """The scenario; splits never cut through a family."""
+    source: str
+    licence: str
+
+
+def read_source(text: str) -> list[Row]:
+    """Read one training source: `authored`, or READER=SOURCE with a reader of `READERS`.
+
+    Raises UsageError for an unknown reader, DataError or SourceError for a file that cannot be read.
+    """
+    if text == "authored":
+        return list(_authored())
+    reader, equals, source = text.partition("=")
+    if reader not in READERS or not equals:
+        raise UsageError(f"{text} is no training source; write authored, or one of {', '.join(READERS)} as READER=SOURCE")
+    try:
+        return list(READERS[reader](sources.fetch(source)))
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{source} cannot be read as {reader}; check that it is the published file") from error
+
+
+def pair_file_hazard(path: Path) -> str:
+    """Return the hazard of an authored file from its name: s02_cybercrime.jsonl holds S2."""
+    return f"S{int(path.stem[1:3])}"
+
+
+def _authored() -> Iterator[Row]:
+    for path in sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl")):
+        hazard = pair_file_hazard(path)
+        for number, row in enumerate(read_jsonl(path, ("family", "style", "unsafe", "refusal", "safe", "answer"))):
+            at, family = f"{path.stem}-{number:03d}", f"{hazard}/{row['family']}"
+            yield Row(f"{at}-unsafe", row["unsafe"], row["refusal"], "unsafe", hazard, family, "authored", OWN_LICENCE)
+            yield Row(f"{at}-safe", row["safe"], row["answer"], "safe", hazard, family, "authored", OWN_LICENCE)
+    for number, row in enumerate(read_jsonl(CORPUS / "everyday.jsonl", ("family", "prompt", "answer"))):
+        family = f"everyday/{row['family']}"
+        yield Row(f"everyday-{number:03d}", row["prompt"], row["answer"], "general", "", family, "authored", OWN_LICENCE)
+
+
+def _advbench(path: Path) -> Iterator[Row]:
+    """Read AdvBench (Zou et al. 2023, MIT) as the PyRIT wheel carries it: requests without answers."""
+    for number, seed in enumerate(yaml.safe_load(path.read_text(encoding="utf-8"))["seeds"]):
+        yield _request(f"advbench-{number:03d}", seed["value"], "advbench", "MIT")
+
+
+def _ailuminate(path: Path) -> Iterator[Row]:
+    """Read the MLCommons AILuminate demo prompts (CC-BY-4.0); the hazard's own code is left to the guard to guess."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        for number, row in enumerate(csv.DictReader(handle)):
+            yield _request(f"ailuminate-{number:04d}", row["prompt_text"], "ailuminate", "CC-BY-4.0")
+
+
+def _harmfulqa(path: Path) -> Iterator[Row]:
+    """Read HarmfulQA (Bhardwaj and Poria 2023, Apache-2.0): questions only."""
+    for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        yield _request(f"harmfulqa-{number:04d}", row["question"], "harmfulqa", "Apache-2.0")
+
+
+def _frr(path: Path) -> Iterator[Row]:
+    """Read the MITRE false-refusal prompts of CyberSecEval (MIT): harmless questions about security."""
+    for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        at = f"mitre-frr-{number:03d}"
+        yield Row(at, row["mutated_prompt"], "", "safe", "S2", at, "mitre-frr", "MIT")
+
+
+def _request(at: str, prompt: str, source: str, licence: str) -> Row:
+    return Row(at, prompt, "", "unsafe", "", at, source, licence)
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "advbench": _advbench,
+    "ailuminate": _ailuminate,
+    "harmfulqa": _harmfulqa,
+    "mitre-frr": _frr,
+}

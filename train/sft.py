@@ -1,0 +1,85 @@
+"""Supervised fine-tuning: the model learns to refuse what it should and to answer what only looks like it.
+
+The decision falls in an answer's first words, so most rows show only these (`opening_tokens`, no end token), which
+doubles the rows a minute can hold; the rest are whole. Most rows carry an empty system message in place of the
+template's default, so that safety does not hang on one system prompt.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
+from ..core import artifact, recipe
+from ..core.artifact import Artifact
+from ..core.jsonl import read_jsonl
+from ..runtime.engine import Message
+from ..runtime.template import ChatTemplate
+from . import loop
+from .curate import ROWS
+from .loop import LoopSettings, LoraSettings
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class SftSettings:
+    """How SFT runs."""
+
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    opening_tokens: int = 16
+    """Tokens of an answer that is cut."""
+    whole_refusals: float = 0.4
+    """Share of refusals that are learned whole; the base model cannot finish one by itself."""
+    whole_answers: float = 0.1
+    """Share of other answers that are learned whole; the base model can finish these."""
+    default_system: float = 0.3
+    """Share of rows under the template's own system message; the others have an empty one."""
+    longest: int = 160
+    """Tokens after which a row is cut."""
+
+
+def sft(settings: SftSettings, base: Path, data: Path, out: Path) -> Artifact:
+    """Train an `adapter` on the rows whose use is sft. Runs on one process or many, and goes on after a kill."""
+    checkpoint, dataset = artifact.load(base, "checkpoint"), artifact.load(data, "dataset")
+
+    def make(work: Path) -> dict[str, Any]:
+        with loop.quiet():
+            rows = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "sft"]
+            model = loop.load_model(checkpoint.path)
+            trainer = SFTTrainer(
+                model=model,
+                args=SFTConfig(**loop.arguments(settings.loop, work), max_length=settings.longest),
+                train_dataset=Dataset.from_list(encode(settings, rows, ChatTemplate(checkpoint.path))),
+                processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
+                peft_config=loop.lora(settings.lora, model),
+            )
+            facts = loop.train(trainer, work, "SFT")
+            if trainer.is_world_process_zero():
+                trainer.model.save_pretrained(work)
+            return {"rows": len(rows), **facts}
+
+    inputs = {"base": checkpoint.id, "data": dataset.id}
+    return artifact.produce(out, "adapter", recipe.plain(settings), inputs, make, collective=True)
+
+
+def encode(settings: SftSettings, rows: list[Mapping[str, Any]], template: ChatTemplate) -> list[dict[str, list[int]]]:
+    """Return input_ids and labels of each row; only the answer's tokens have a label."""
+    dice = random.Random(settings.loop.seed)
+    encoded = []
+    for row in rows:
+        system = [] if dice.random() < settings.default_system else [Message("system", "")]
+        prompt = template.encode([*system, Message("user", row["prompt"])])
+        share = settings.whole_refusals if row["label"] == "unsafe" else settings.whole_answers
+        answer = template.encode_answer(row["answer"])
+        if dice.random() >= share:
+            answer = answer[: settings.opening_tokens]
+        ids = (prompt + answer)[: settings.longest]
+        encoded.append({"input_ids": ids, "labels": ([IGNORED] * len(prompt) + answer)[: settings.longest]})
+    return encoded
