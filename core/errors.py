@@ -31,6 +31,7 @@ class RecipeError(BreakfixError):
     """A settings file has problems; all of them are in the message."""
 
     def __init__(self, where: str, problems: list[str]) -> None:
+        """Take the file, or what else was read, and everything that is wrong with it."""
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{where}: {count}: " + "; ".join(problems))
@@ -48,6 +49,7 @@ class MissingExtra(BreakfixError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
+        """Take what is missing and the extra that brings it."""
         super().__init__(
             f"this command needs {module}, which is not installed; install it with: pip install 'breakfix[{extra}]'"
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -23,7 +24,7 @@ class TorchEngine:
         self.template = ChatTemplate(self.artifact.path)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        self.model = AutoModelForCausalLM.from_pretrained(self.artifact.path, dtype=dtype).to(self.device).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(self.artifact.path, dtype=dtype).to(self.device).eval()
         ends = self.model.generation_config.eos_token_id
         self._ends = list(ends) if isinstance(ends, list) else [ends]
 

@@ -60,8 +60,7 @@ def _load(path: Path) -> PreTrainedModel:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SourceError(f"{path} is no causal language model that transformers can read; check the file") from error
     config = loaded.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    vars(config).pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict())
     model.generation_config = loaded.generation_config

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime_genai as og
-from onnxruntime_genai.models.builder import create_model
+import onnxruntime_genai
+from onnxruntime_genai.models import builder
 from transformers import AutoTokenizer
 
 from ..core import artifact, recipe
@@ -20,6 +20,9 @@ from ..core.artifact import Artifact
 from ..core.errors import ExportError
 from ..core.progress import say
 from .checkpoint import copy_tokenizer, quiet
+
+# The package fills its namespace at run time, which no type checker can follow.
+og: Any = onnxruntime_genai
 
 CONFIG = "genai_config.json"
 
@@ -78,17 +81,13 @@ def int4(settings: Int4Settings, model: Path, out: Path) -> Artifact:
 
 
 def _build(settings: Int4Settings, source: Path, work: Path) -> None:
-    options = {
-        "int4_block_size": settings.block,
-        "int4_algo_config": settings.algorithm,
-        "int4_accuracy_level": settings.accuracy_level,
-    }
+    options = [f"block_size={settings.block}", f"algo_config={settings.algorithm}", f"accuracy_level={settings.accuracy_level}"]
     if settings.embedding_bits == 8:
-        options["int4_algo_config"] = "k_quant_last" if settings.algorithm == "k_quant" else "rtn_last"
-    said = io.StringIO()
-    with quiet(), contextlib.redirect_stdout(said):
+        options.append("matmul_mixed_precision=last_matmul:int8")
+    target = ("", str(source), str(work), "int4", "cpu", str(work / artifact.SCRATCH))
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
         try:
-            create_model("", str(source), str(work), "int4", "cpu", str(work / artifact.SCRATCH), **options)
+            builder.create_model(*target, **builder.parse_extra_options(*target, options))
         except (NotImplementedError, ValueError, KeyError, RuntimeError) as error:
             raise ExportError(f"onnxruntime-genai's builder cannot export {source} with {options}: {error}") from error
 

@@ -128,6 +128,8 @@ def run_session(session: ort.InferenceSession, rows: Sequence[tuple[list[int], l
 def windows(tokenizer: Tokenizer, passage: Passage) -> list[tuple[list[int], list[int]]]:
     """Cut a passage into model inputs of at most WINDOW tokens: [CLS] text [SEP], or [CLS] prompt [SEP] answer [SEP]."""
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    if start is None or end is None:
+        raise GuardError("the guard's tokenizer has no [CLS] and [SEP]; train the guard again")
     prompt = _encode(tokenizer, passage.prompt)
     if passage.answer is None:
         return [([start, *part, end], [0] * (len(part) + 2)) for part in _cut(prompt, WINDOW - 2)]

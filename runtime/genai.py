@@ -3,14 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime_genai as og
+import onnxruntime_genai
 
 from ..core import artifact
 from ..core.errors import EngineError
 from .engine import Conversation, Sampling
 from .template import ChatTemplate
+
+# The package fills its namespace at run time, which no type checker can follow.
+og: Any = onnxruntime_genai
 
 _BATCH = 16
 
@@ -78,7 +82,7 @@ class GenAIEngine:
             answers.append(self.template.decode(ids[:end]))
         return answers
 
-    def _generator(self, batch: int, prompt_tokens: int, sampling: Sampling) -> og.Generator:
+    def _generator(self, batch: int, prompt_tokens: int, sampling: Sampling) -> Any:
         room = self.context - prompt_tokens
         if room < 1:
             raise EngineError(f"the conversation has {prompt_tokens} tokens, the model reads {self.context}; shorten it")

@@ -55,28 +55,30 @@ def dpo(settings: DpoSettings, model: Path, pairs: Path, out: Path) -> Artifact:
             trainer = _EncodedDPOTrainer(
                 model=policy,
                 args=DPOConfig(**loop.arguments(settings.loop, work), beta=settings.beta, precompute_ref_log_probs=True),
-                train_dataset=Dataset.from_list(rows),
+                train_dataset=Dataset.from_list(_ordered(settings, rows)),
                 processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
                 peft_config=loop.lora(settings.lora, policy),
             )
-            facts = loop.train(trainer, work, "DPO")
-            if trainer.is_world_process_zero():
-                trainer.model.save_pretrained(work)
-            return {"pairs": len(rows), **facts}
+            return {"pairs": len(rows), **loop.train_adapter(trainer, work, "DPO")}
 
     inputs = {"model": checkpoint.id, "pairs": preferences.id}
     return artifact.produce(out, "adapter", recipe.plain(settings), inputs, make, collective=True)
 
 
-def encode(settings: DpoSettings, pairs: list[dict[str, str]], template: ChatTemplate) -> list[dict[str, list[int]]]:
+def encode(settings: DpoSettings, pairs: list[dict[str, str]], template: ChatTemplate) -> list[dict[str, Any]]:
     """Return prompt_ids, chosen_ids and rejected_ids of each pair, under the template's default system message."""
     cut = settings.opening_tokens
     return [
         {
-            "prompt_ids": (prompt := template.encode([Message("user", pair["prompt"])])),
+            "prompt_ids": template.encode([Message("user", pair["prompt"])]),
             "chosen_ids": template.encode_answer(pair["chosen"])[:cut],
             "rejected_ids": template.encode_answer(pair["rejected"])[:cut],
-            "length": len(prompt) + cut,
         }
         for pair in pairs
     ]
+
+
+def _ordered(settings: DpoSettings, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return loop.in_batches(
+        [[row] for row in rows], lambda row: len(row["prompt_ids"]), settings.loop.batch_rows, settings.loop.seed
+    )

@@ -135,10 +135,16 @@ def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
 def _fit(settings: GuardSettings, encoder: Path, rows: list[dict[str, Any]], work: Path) -> GuardModel:
     torch.manual_seed(settings.loop.seed)
     model = _Trainable(GuardModel(AutoModel.from_pretrained(encoder), len(HEADS)))
-    model.guard.encoder.embeddings.requires_grad_(False)
-    for layer in model.guard.encoder.encoder.layer[: settings.frozen_layers]:
-        layer.requires_grad_(False)
-    arguments = {**loop.arguments(settings.loop, work), "bf16": False, "remove_unused_columns": False, "weight_decay": 0.01}
+    encoder_model: Any = model.guard.encoder
+    for part in (encoder_model.embeddings, *encoder_model.encoder.layer[: settings.frozen_layers]):
+        part.requires_grad_(False)
+    arguments = {
+        **loop.arguments(settings.loop, work),
+        "bf16": False,
+        "remove_unused_columns": False,
+        "train_sampling_strategy": "group_by_length",
+        "weight_decay": 0.01,
+    }
     trainer = Trainer(model, TrainingArguments(**arguments), train_dataset=Dataset.from_list(rows), data_collator=_collate)
     loop.train(trainer, work, "train guard")
     return model.guard.cpu().eval()

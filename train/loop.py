@@ -6,19 +6,24 @@ trl and peft train; this module only says how. It knows no data.
 import contextlib
 import logging
 import os
+import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PreTrainedModel, TrainerCallback
+from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..core import artifact
 from ..core.progress import progress
+
+Row = TypeVar("Row")
+_POOL = 8
+"""Batches among which lengths are sorted; more would make the order of lengths a curriculum."""
 
 CHECKPOINTS = Path(artifact.SCRATCH) / "checkpoints"
 
@@ -83,7 +88,8 @@ def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
         "per_device_train_batch_size": settings.batch_rows,
         "warmup_steps": settings.warmup,
         "lr_scheduler_type": "cosine",
-        "train_sampling_strategy": "group_by_length",
+        # The rows come in the order of `in_batches`.
+        "train_sampling_strategy": "sequential",
         "save_steps": settings.save_steps,
         "save_total_limit": 1,
         "seed": settings.seed,
@@ -97,9 +103,28 @@ def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
     }
 
 
+def in_batches(units: Sequence[list[Row]], length: Callable[[Row], int], batch_rows: int, seed: int) -> list[Row]:
+    """Return the rows of all units in an order in which batches hold whole units of similar length.
+
+    Rows of one unit stay together: both halves of a minimal pair in one step leave only their difference to learn.
+    """
+    dice = random.Random(seed)
+    shuffled = list(units)
+    dice.shuffle(shuffled)
+    pool = batch_rows * _POOL
+    ordered: list[Row] = []
+    for at in range(0, len(shuffled), pool):
+        chunk = sorted(shuffled[at : at + pool], key=lambda unit: max(map(length, unit)))
+        rows = [row for unit in chunk for row in unit]
+        batches = [rows[b : b + batch_rows] for b in range(0, len(rows), batch_rows)]
+        dice.shuffle(batches)
+        ordered += [row for batch in batches for row in batch]
+    return ordered
+
+
 def train(trainer: Any, work: Path, what: str) -> dict[str, Any]:
     """Run a trainer, from its last checkpoint if there is one; returns what to record."""
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
     log = _Log(what)
     trainer.add_callback(log)
     checkpoints = work / CHECKPOINTS
@@ -107,6 +132,14 @@ def train(trainer: Any, work: Path, what: str) -> dict[str, Any]:
     with log.closing():
         trainer.train(resume_from_checkpoint=last)
     return {"steps": trainer.state.global_step, "losses": log.losses(trainer.state.log_history)}
+
+
+def train_adapter(trainer: Any, work: Path, what: str) -> dict[str, Any]:
+    """Run a trainer on a peft model and write the adapter, once, into the work folder."""
+    facts = train(trainer, work, what)
+    if trainer.is_world_process_zero():
+        trainer.model.save_pretrained(work)
+    return facts
 
 
 class _Log(TrainerCallback):

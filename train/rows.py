@@ -50,20 +50,25 @@ def read_source(text: str) -> list[Row]:
 
 
 def pair_file_hazard(path: Path) -> str:
-    """Return the hazard of an authored file from its name: s02_cybercrime.jsonl holds S2."""
+    """Return the hazard of a file of pairs from its name: s02_cybercrime.jsonl holds S2. Raises ValueError."""
     return f"S{int(path.stem[1:3])}"
 
 
 def _authored() -> Iterator[Row]:
     for path in sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl")):
-        hazard = pair_file_hazard(path)
-        for number, row in enumerate(read_jsonl(path, ("family", "style", "unsafe", "refusal", "safe", "answer"))):
-            at, family = f"{path.stem}-{number:03d}", f"{hazard}/{row['family']}"
-            yield Row(f"{at}-unsafe", row["unsafe"], row["refusal"], "unsafe", hazard, family, "authored", OWN_LICENCE)
-            yield Row(f"{at}-safe", row["safe"], row["answer"], "safe", hazard, family, "authored", OWN_LICENCE)
+        yield from _pairs(path)
     for number, row in enumerate(read_jsonl(CORPUS / "everyday.jsonl", ("family", "prompt", "answer"))):
         family = f"everyday/{row['family']}"
         yield Row(f"everyday-{number:03d}", row["prompt"], row["answer"], "general", "", family, "authored", OWN_LICENCE)
+
+
+def _pairs(path: Path) -> Iterator[Row]:
+    """Read a file of minimal pairs, in the format and with the name that train/corpus/README.md describes."""
+    hazard = pair_file_hazard(path)
+    for number, row in enumerate(read_jsonl(path, ("family", "style", "unsafe", "refusal", "safe", "answer"))):
+        at, family = f"{path.stem}-{number:03d}", f"{hazard}/{row['family']}"
+        yield Row(f"{at}-unsafe", row["unsafe"], row["refusal"], "unsafe", hazard, family, "authored", OWN_LICENCE)
+        yield Row(f"{at}-safe", row["safe"], row["answer"], "safe", hazard, family, "authored", OWN_LICENCE)
 
 
 def _advbench(path: Path) -> Iterator[Row]:
@@ -97,6 +102,7 @@ def _request(at: str, prompt: str, source: str, licence: str) -> Row:
 
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "pairs": _pairs,
     "advbench": _advbench,
     "ailuminate": _ailuminate,
     "harmfulqa": _harmfulqa,

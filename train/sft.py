@@ -6,7 +6,7 @@ template's default, so that safety does not hang on one system prompt.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,13 @@ def sft(settings: SftSettings, base: Path, data: Path, out: Path) -> Artifact:
                 processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
                 peft_config=loop.lora(settings.lora, model),
             )
-            facts = loop.train(trainer, work, "SFT")
-            if trainer.is_world_process_zero():
-                trainer.model.save_pretrained(work)
-            return {"rows": len(rows), **facts}
+            return {"rows": len(rows), **loop.train_adapter(trainer, work, "SFT")}
 
     inputs = {"base": checkpoint.id, "data": dataset.id}
     return artifact.produce(out, "adapter", recipe.plain(settings), inputs, make, collective=True)
 
 
-def encode(settings: SftSettings, rows: list[Mapping[str, Any]], template: ChatTemplate) -> list[dict[str, list[int]]]:
+def encode(settings: SftSettings, rows: Sequence[Mapping[str, Any]], template: ChatTemplate) -> list[dict[str, list[int]]]:
     """Return input_ids and labels of each row; only the answer's tokens have a label."""
     dice = random.Random(settings.loop.seed)
     encoded = []
