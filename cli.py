@@ -3,13 +3,12 @@
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from . import __version__
-from .core.errors import BreakfixError, MissingExtra, UsageError
+from .core.errors import BreakfixError, MissingExtra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +39,7 @@ _EXTRAS = {
     "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
     "export": ("onnx", "onnxscript", "optimum"),
 }
+_INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -245,6 +245,24 @@ def chat(
 
 
 @app.command()
+def bench(
+    model: Annotated[
+        Path | None, typer.Argument(help="int4 folder or cycle folder; by default the newest under runs/.")
+    ] = None,
+    guard_folder: GuardFolder = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1)] = 5,
+    tokens: Annotated[int, typer.Option("--tokens", min=2, help="Longest answer, in tokens.")] = 64,
+) -> None:
+    """Measure speed, memory and the guard's cost on this machine."""
+    from .runtime import bench as benchmark
+    from .runtime.chat import find_bundle
+
+    bundle = find_bundle(model, guard_folder)
+    for figure in benchmark.bench(bundle.model, bundle.guard, rounds, tokens):
+        typer.echo(f"{figure.what:24} {figure.value:10.1f} {figure.unit}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, what hardware there is, what is cached and what is missing."""
     from .core.doctor import examine
@@ -260,12 +278,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except BreakfixError as error:
         _fail(str(error), error.exit_code)
-    except click.UsageError as error:
-        _fail(
-            f"{error.format_message()}; see {error.ctx.command_path if error.ctx else 'breakfix'} --help", UsageError.exit_code
-        )
-    except (KeyboardInterrupt, click.Abort):
-        _fail("stopped; run the same command again, it goes on from its last finished part", 130)
+    except typer.TyperException as error:
+        _fail_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        _stopped()
     except ModuleNotFoundError as error:
         extra = next((e for e, modules in _EXTRAS.items() if (error.name or "").split(".")[0] in modules), None)
         if extra is None:
@@ -276,7 +292,24 @@ def main() -> None:
     except OSError as error:
         _fail(_os_sentence(error), 1)
     else:
+        # typer turns Ctrl-C into this code and says nothing.
+        if code == _INTERRUPTED:
+            _stopped()
         sys.exit(code or 0)
+
+
+def _fail_usage(error: typer.TyperException) -> NoReturn:
+    said = error.format_message()
+    if said.startswith("Usage:"):
+        # No command was given: what typer says is the help.
+        print(said, file=sys.stderr)
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)
+    _fail(f"{said.rstrip('.')}; see {context.command_path if context else 'breakfix'} --help", error.exit_code)
+
+
+def _stopped() -> NoReturn:
+    _fail("stopped; run the same command again, it goes on from its last finished part", _INTERRUPTED)
 
 
 def _os_sentence(error: OSError) -> str:
@@ -288,7 +321,7 @@ def _os_sentence(error: OSError) -> str:
     return f"{error.strerror or type(error).__name__}{where}; check the path and run the command again"
 
 
-def _fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     print(f"breakfix: {sentence}", file=sys.stderr)
     sys.exit(code)
 

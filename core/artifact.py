@@ -29,7 +29,8 @@ SCRATCH = "scratch"
 """A sub-folder of the work folder for what must survive a kill but is no part of the result (checkpoints)."""
 
 _LOCK = ".lock"
-_UNPUBLISHED = {MANIFEST, ORDER, _LOCK}
+_UNPUBLISHED = {MANIFEST, MANIFEST + ".tmp", ORDER, _LOCK}
+"""No part of the content. A kill can leave the last three behind; nobody reads them in a finished folder."""
 _VERSIONED = ("breakfix", "torch", "transformers", "trl", "peft", "onnxruntime", "onnxruntime-genai", "numpy")
 
 Facts = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Artifact:
     id: str
     """sha256 over the kind and the hashes of all files."""
     manifest: Mapping[str, Any]
-    """The whole manifest: recipe, inputs, files, facts, recorded."""
+    """The whole manifest: recipe, inputs, files, facts, recorded, and the seal over all of it."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -70,7 +71,7 @@ def load(path: Path | str, kind: str | None = None) -> Artifact:
     if kind is not None and artifact.kind != kind:
         raise ArtifactError(f"{path} holds a {artifact.kind}, and a {kind} is needed here; give a {kind} folder")
     expected = artifact.manifest["files"]
-    present = {name for name in _file_names(path) if name != MANIFEST}
+    present = set(_file_names(path)) - _UNPUBLISHED
     for name in sorted(set(expected) | present):
         if name not in expected:
             raise ArtifactError(f"{path / name} does not belong to this {artifact.kind}; remove it or make it again")
@@ -80,6 +81,8 @@ def load(path: Path | str, kind: str | None = None) -> Artifact:
             raise ArtifactError(f"{path / name} was changed or cut short since it was made; make the folder again")
     if artifact.id != content_id(artifact.kind, expected):
         raise ArtifactError(f"{path / MANIFEST} was edited: its id does not fit its files; make the folder again")
+    if artifact.manifest.get("seal") != _seal(artifact.manifest):
+        raise ArtifactError(f"{path / MANIFEST} was edited: its seal does not fit what it says; make the folder again")
     return artifact
 
 
@@ -190,9 +193,9 @@ def _claimed(partial: Path, order: Mapping[str, Any]) -> Iterator[None]:
 
 def _follow(partial: Path, out: Path, order: Mapping[str, Any], make: Callable[[Path], Facts | None] | None) -> Artifact:
     """Take part in another rank's work: run `make` beside it if it is collective, then wait for the result."""
-    while make is not None and not (partial / ORDER).exists():
+    while make is not None and not (partial / ORDER).exists() and not (out / MANIFEST).exists():
         time.sleep(0.1)
-    if make is not None:
+    if make is not None and not (out / MANIFEST).exists():
         make(partial)
     while not (out / MANIFEST).exists():
         time.sleep(0.2)
@@ -201,7 +204,7 @@ def _follow(partial: Path, out: Path, order: Mapping[str, Any], make: Callable[[
 
 def _publish(partial: Path, out: Path, order: Mapping[str, Any], facts: Facts, seconds: float) -> None:
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
-    names = [name for name in _file_names(partial) if name not in _UNPUBLISHED]
+    names = sorted(set(_file_names(partial)) - _UNPUBLISHED)
     files = {n: {"sha256": _sha256(partial / n), "bytes": (partial / n).stat().st_size} for n in names}
     manifest = {
         "format": FORMAT,
@@ -216,14 +219,22 @@ def _publish(partial: Path, out: Path, order: Mapping[str, Any], facts: Facts, s
             "host": {"machine": platform.machine(), "cpus": os.cpu_count(), "python": platform.python_version()},
         },
     }
+    manifest["seal"] = _seal(manifest)
     for name in names:
         _fsync(partial / name)
     write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
-    (partial / ORDER).unlink()
-    (partial / _LOCK).unlink()
     _fsync(partial)
     os.replace(partial, out)
     _fsync(out.parent)
+    # Only now: until it is published, the work folder belongs to this order and this process.
+    (out / ORDER).unlink()
+    (out / _LOCK).unlink()
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Return the sha256 of all a manifest says, as JSON would give it back: reports quote its facts, inputs and recipe."""
+    told = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ pip is asked only for the address, so that the user's own index, mirror and prox
 """
 
 import hashlib
+import http.client
 import json
 import os
 import subprocess
@@ -71,8 +72,15 @@ def _fetch(address: str, name: str, part: Path) -> None:
         if error.code == 416:  # the part is already whole; its hash will tell
             return
         raise SourceError(f"{name} cannot be downloaded (HTTP {error.code}); try again later") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise SourceError(f"the download of {name} broke off; run the command again, it goes on from there") from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise SourceError(_broke_off(name)) from error
+    # A connection that closes early looks like the end of the file; only the announced length tells.
+    if part.stat().st_size < total:
+        raise SourceError(_broke_off(name))
+
+
+def _broke_off(name: str) -> str:
+    return f"the download of {name} broke off; run the command again, it goes on from there"
 
 
 def _sha256(path: Path) -> str:

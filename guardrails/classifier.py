@@ -108,7 +108,7 @@ def read_thresholds(folder: Path) -> Mapping[str, Mapping[str, float]]:
     """Return the calibrated thresholds: rail -> level -> probability."""
     try:
         return json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))["thresholds"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise GuardError(f"{folder / CALIBRATION} cannot be read; train the guard again") from error
 
 

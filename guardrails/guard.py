@@ -96,14 +96,15 @@ class Guard:
         return Verdict(**{**vars(verdict), "milliseconds": round(elapsed, 2)})
 
     def _judge(self, rail: Rail, scores: Sequence[Scores]) -> Verdict:
-        """Apply the policy to the worst of several spellings of one text."""
-        worst = max(scores, key=lambda s: s.unsafe)
+        """Return the worst of what the policy makes of several spellings of one text."""
         found = [
             verdict
-            for category, score in ((worst.hazard, worst.unsafe), (JAILBREAK, max(s.jailbreak for s in scores)))
+            for spelling in scores
+            for category, score in ((spelling.hazard, spelling.unsafe), (JAILBREAK, spelling.jailbreak))
             if (verdict := self._apply(rail, category, score)).action != "allow"
         ]
-        return max(found, key=lambda v: (v.blocked, v.score), default=Verdict("allow", rail, score=worst.unsafe))
+        allowed = Verdict("allow", rail, score=max(spelling.unsafe for spelling in scores))
+        return max(found, key=lambda v: (v.blocked, v.failed, v.score), default=allowed)
 
     def _apply(self, rail: Rail, category: str, score: float) -> Verdict:
         rule = self.rules.of(category)

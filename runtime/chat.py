@@ -36,6 +36,8 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
         model = max(cycles, key=lambda path: (path / "int4" / artifact.MANIFEST).stat().st_mtime)
     if not (model / artifact.MANIFEST).exists() and (model / "int4").is_dir():
         return Bundle(model / "int4", guard or model / "guard")
+    if not (model / artifact.MANIFEST).exists():
+        raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
     if guard is None:
         beside = model.parent / "guard"
         if not (beside / artifact.MANIFEST).exists():

@@ -4,6 +4,7 @@ The output rail holds text back until a sentence ends, checks the whole answer s
 This module draws nothing and stores nothing.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,40 +52,33 @@ class Session:
         warned = verdict if verdict is not None and verdict.action == "warn" else None
         shown = ""
         pieces = self.engine.stream([*self.history, Message("user", text)], self.sampling)
-        for piece, blocked in self._checked(text, pieces):
-            if blocked is not None:
-                message = f"\n\n{blocked.message}" if shown else blocked.message
-                self.last = Turn(shown + message, blocked, asked_model=True)
+        for piece, verdict in self._checked(text, pieces):
+            if verdict is not None and verdict.blocked:
+                message = f"\n\n{verdict.message}" if shown else verdict.message
+                self.last = Turn(shown + message, verdict, asked_model=True)
                 yield message
                 return
+            if verdict is not None and verdict.action == "warn":
+                warned = warned or verdict
             shown += piece
             yield piece
         self.history += [Message("user", text), Message("assistant", shown)]
         self.last = Turn(shown, warned, asked_model=True)
 
     def _checked(self, prompt: str, pieces: Iterator[str]) -> Iterator[tuple[str, Verdict | None]]:
-        """Yield text that passed the output rail, or once the verdict that stops it."""
+        """Yield text with the verdict that let it pass, or once no text and the verdict that stops it."""
         seen, released = "", 0
-        for piece in pieces:
-            seen += piece
-            end = _release_point(seen, released)
+        # None after the last piece: what is still held back is checked and released.
+        for piece in itertools.chain(pieces, [None]):
+            seen += piece or ""
+            end = len(seen) if piece is None else _release_point(seen, released)
             if end > released:
-                if (verdict := self._verdict(prompt, seen[:end])) is not None:
+                verdict = self.guard.check_output(prompt, seen[:end]) if self.guard else None
+                if verdict is not None and verdict.blocked:
                     yield "", verdict
                     return
-                yield seen[released:end], None
+                yield seen[released:end], verdict
                 released = end
-        if released < len(seen):
-            if (verdict := self._verdict(prompt, seen)) is not None:
-                yield "", verdict
-            else:
-                yield seen[released:], None
-
-    def _verdict(self, prompt: str, answer: str) -> Verdict | None:
-        if self.guard is None:
-            return None
-        verdict = self.guard.check_output(prompt, answer)
-        return verdict if verdict.blocked else None
 
 
 def _release_point(seen: str, released: int) -> int:

@@ -6,7 +6,7 @@ what an unsafe answer looks like; they are never a training target of the chat m
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,25 +21,25 @@ from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
 from ..runtime.engine import Message, Sampling
 from .overlap import OverlapIndex, near_duplicates, words
-from .rows import OWN_LICENCE, Row, read_source
+from .rows import OWN_LICENCE, Row, pair_of, read_source
 
 ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of the rows that SFT sees; what is left over goes to the preference stage."""
+    """What SFT sees, in units of two rows that are learned in one step; what is left over goes to the preference stage."""
 
-    unsafe: float = 0.3
-    safe: float = 0.5
-    general: float = 0.2
+    pairs: int = 700
+    """Minimal pairs: a harmful request and the harmless one that shares its words."""
+    easy: int = 300
+    """A plainly harmful request beside a general one: what no model should confuse, and this one would."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
-        shares = (self.unsafe, self.safe, self.general)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-            return ["the shares unsafe, safe and general must be at least 0 and sum to 1"]
-        return []
+        return (
+            ["pairs and easy must be at least 0 and not both 0"] if min(self.pairs, self.easy) < 0 or self == Mix(0, 0) else []
+        )
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ class CurateSettings:
 
     sources: tuple[str, ...] = ("authored",)
     """Training sources: `authored`, or READER=SOURCE."""
-    sft_rows: int = 1200
-    """Rows for SFT."""
     mix: Mix = field(default_factory=Mix)
     invented: int = 150
     """User turns the base model is asked to invent; about two thirds are usable."""
@@ -63,7 +61,7 @@ class CurateSettings:
 
 
 def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: Path) -> Artifact:
-    """Write a `dataset` artifact: `rows.jsonl` (each with its `use`: sft, preference or guard) and `base_answers.jsonl`.
+    """Write a `dataset` artifact: `base_answers.jsonl`, and `rows.jsonl` with each row's `use` and `unit`.
 
     `suites` are all suites that will ever be measured with; the manifest counts what each of them removed.
     """
@@ -154,22 +152,36 @@ def _clean(rows: list[Row], suites: Sequence[Suite], settings: CurateSettings) -
 
 
 def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
-    """Give each row its use, so that SFT gets the mix and preferences are asked on requests SFT never saw."""
+    """Give each row its use and its unit, so that SFT gets the mix and preferences are asked on requests SFT never saw.
+
+    A pair that lost a half to cleaning is no pair; its other half is asked for preferences.
+    """
     rows = sorted(rows)
     random.Random(settings.seed).shuffle(rows)
-    room = {label: round(share * settings.sft_rows) for label, share in recipe.plain(settings.mix).items()}
-    placed = []
+    by_pair: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        use = "guard" if not row.answer else "preference"
-        if row.answer and room[row.label] > 0:
-            room[row.label] -= 1
-            use = "sft"
-        placed.append({**row._asdict(), "use": use})
-    return placed
+        by_pair[pair_of(row)].append(row)
+    whole = [pair for pair, halves in by_pair.items() if len(halves) == 2][: settings.mix.pairs]
+    # A harmful request that nobody wrote an answer to is refused in the usual words.
+    harmful = [row for row in rows if row.label == "unsafe" and not row.answer][: settings.mix.easy]
+    general = [row for row in rows if row.label == "general"]
+    unit_of = {row.id: pair for pair in whole for row in by_pair[pair]}
+    for number, (bad, good) in enumerate(zip(harmful, general, strict=False)):
+        unit_of[bad.id] = unit_of[good.id] = f"easy-{number}"
+    return [{**row._asdict(), "use": _use(row, unit_of), "unit": unit_of.get(row.id, row.id)} for row in rows]
+
+
+def _use(row: Row, unit_of: dict[str, str]) -> str:
+    if row.id in unit_of:
+        return "sft"
+    return "preference" if row.answer else "guard"
 
 
 def _facts(placed: list[dict[str, Any]], removed: Counter[str]) -> dict[str, Any]:
+    sft = [row for row in placed if row["use"] == "sft"]
+    general = sum(row["label"] == "general" for row in sft)
     return {
+        "safety to general": f"{len(sft) - general} : {general}",
         "rows": dict(Counter(f"{row['use']} {row['label']}" for row in placed)),
         "removed": dict(removed),
         "sources": dict(Counter(f"{row['source']} ({row['licence']})" for row in placed)),

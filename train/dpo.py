@@ -19,6 +19,7 @@ from ..core.jsonl import read_jsonl
 from ..runtime.engine import Message
 from ..runtime.template import ChatTemplate
 from . import loop
+from .head import score_answers_only
 from .loop import LoopSettings, LoraSettings
 from .preferences import PAIRS
 
@@ -41,6 +42,10 @@ class _EncodedDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
         return dataset
 
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        score_answers_only(self)  # called from the constructor, before anybody else could
+        return super()._precompute_ref_logps(dataset, name, batch_size)
+
 
 def dpo(settings: DpoSettings, model: Path, pairs: Path, out: Path) -> Artifact:
     """Train an `adapter` on preference pairs, on top of the model that made the mistakes. Goes on after a kill."""
@@ -55,7 +60,7 @@ def dpo(settings: DpoSettings, model: Path, pairs: Path, out: Path) -> Artifact:
             trainer = _EncodedDPOTrainer(
                 model=policy,
                 args=DPOConfig(**loop.arguments(settings.loop, work), beta=settings.beta, precompute_ref_log_probs=True),
-                train_dataset=Dataset.from_list(_ordered(settings, rows)),
+                train_dataset=Dataset.from_list(rows),
                 processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
                 peft_config=loop.lora(settings.lora, policy),
             )
@@ -68,7 +73,7 @@ def dpo(settings: DpoSettings, model: Path, pairs: Path, out: Path) -> Artifact:
 def encode(settings: DpoSettings, pairs: list[dict[str, str]], template: ChatTemplate) -> list[dict[str, Any]]:
     """Return prompt_ids, chosen_ids and rejected_ids of each pair, under the template's default system message."""
     cut = settings.opening_tokens
-    return [
+    rows = [
         {
             "prompt_ids": template.encode([Message("user", pair["prompt"])]),
             "chosen_ids": template.encode_answer(pair["chosen"])[:cut],
@@ -76,9 +81,4 @@ def encode(settings: DpoSettings, pairs: list[dict[str, str]], template: ChatTem
         }
         for pair in pairs
     ]
-
-
-def _ordered(settings: DpoSettings, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return loop.in_batches(
-        [[row] for row in rows], lambda row: len(row["prompt_ids"]), settings.loop.batch_rows, settings.loop.seed
-    )
+    return loop.in_batches([[row] for row in rows], lambda row: len(row["prompt_ids"]), settings.loop)

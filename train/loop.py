@@ -103,12 +103,12 @@ def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
     }
 
 
-def in_batches(units: Sequence[list[Row]], length: Callable[[Row], int], batch_rows: int, seed: int) -> list[Row]:
+def in_batches(units: Sequence[list[Row]], length: Callable[[Row], int], settings: LoopSettings) -> list[Row]:
     """Return the rows of all units in an order in which batches hold whole units of similar length.
 
     Rows of one unit stay together: both halves of a minimal pair in one step leave only their difference to learn.
     """
-    dice = random.Random(seed)
+    batch_rows, dice = settings.batch_rows, random.Random(settings.seed)
     shuffled = list(units)
     dice.shuffle(shuffled)
     pool = batch_rows * _POOL

@@ -54,6 +54,11 @@ def pair_file_hazard(path: Path) -> str:
     return f"S{int(path.stem[1:3])}"
 
 
+def pair_of(row: Row) -> str:
+    """Return what the two halves of a minimal pair have in common; for any other row its id."""
+    return row.id.removesuffix("-unsafe").removesuffix("-safe")
+
+
 def _authored() -> Iterator[Row]:
     for path in sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl")):
         yield from _pairs(path)

@@ -6,6 +6,7 @@ template's default, so that safety does not hang on one system prompt.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,8 @@ from ..runtime.engine import Message
 from ..runtime.template import ChatTemplate
 from . import loop
 from .curate import ROWS
+from .head import IGNORED, score_answers_only
 from .loop import LoopSettings, LoraSettings
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class SftSettings:
     """Share of other answers that are learned whole; the base model can finish these."""
     default_system: float = 0.3
     """Share of rows under the template's own system message; the others have an empty one."""
+    refusal_opening: str = "I can't help with"
+    """How a harmful request is refused to which nobody wrote a refusal."""
     longest: int = 160
     """Tokens after which a row is cut."""
 
@@ -60,6 +62,7 @@ def sft(settings: SftSettings, base: Path, data: Path, out: Path) -> Artifact:
                 processing_class=AutoTokenizer.from_pretrained(checkpoint.path),
                 peft_config=loop.lora(settings.lora, model),
             )
+            score_answers_only(trainer)
             return {"rows": len(rows), **loop.train_adapter(trainer, work, "SFT")}
 
     inputs = {"base": checkpoint.id, "data": dataset.id}
@@ -67,16 +70,24 @@ def sft(settings: SftSettings, base: Path, data: Path, out: Path) -> Artifact:
 
 
 def encode(settings: SftSettings, rows: Sequence[Mapping[str, Any]], template: ChatTemplate) -> list[dict[str, list[int]]]:
-    """Return input_ids and labels of each row; only the answer's tokens have a label."""
+    """Return input_ids and labels of each row, units of similar length side by side; only the answer's tokens have a label."""
     dice = random.Random(settings.loop.seed)
-    encoded = []
+    units: dict[str, list[dict[str, list[int]]]] = defaultdict(list)
     for row in rows:
-        system = [] if dice.random() < settings.default_system else [Message("system", "")]
-        prompt = template.encode([*system, Message("user", row["prompt"])])
+        units[row["unit"]].append(_encode_row(settings, row, template, dice))
+    return loop.in_batches(list(units.values()), lambda row: len(row["input_ids"]), settings.loop)
+
+
+def _encode_row(
+    settings: SftSettings, row: Mapping[str, Any], template: ChatTemplate, dice: random.Random
+) -> dict[str, list[int]]:
+    system = [] if dice.random() < settings.default_system else [Message("system", "")]
+    prompt = template.encode([*system, Message("user", row["prompt"])])
+    if row["answer"]:
         share = settings.whole_refusals if row["label"] == "unsafe" else settings.whole_answers
         answer = template.encode_answer(row["answer"])
-        if dice.random() >= share:
-            answer = answer[: settings.opening_tokens]
-        ids = (prompt + answer)[: settings.longest]
-        encoded.append({"input_ids": ids, "labels": ([IGNORED] * len(prompt) + answer)[: settings.longest]})
-    return encoded
+        answer = answer if dice.random() < share else answer[: settings.opening_tokens]
+    else:
+        answer = template.tokenizer.encode(settings.refusal_opening, add_special_tokens=False).ids
+    labels = [IGNORED] * len(prompt) + answer
+    return {"input_ids": (prompt + answer)[: settings.longest], "labels": labels[: settings.longest]}

@@ -64,7 +64,10 @@ def load(name: str) -> Suite:
     source = given or card.source
     if not source:
         raise UsageError(f"the suite {name} ({card.licence}) is not part of Breakfix; give its file as {name}=PATH")
-    samples = card.load(sources.fetch(source))
+    try:
+        samples = card.load(sources.fetch(source))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source} cannot be read as UTF-8 text; give a {name} file") from error
     if len({sample.id for sample in samples}) != len(samples) or not samples:
         raise DataError(f"{source} holds no samples or the same id twice; it is no {name} file")
     return Suite(name, tuple(samples))
@@ -103,14 +106,15 @@ def _load_harmbench(path: Path) -> list[Sample]:
 
 
 def _load_xstest(path: Path) -> list[Sample]:
-    """Read XSTest's published CSV (Röttger et al., NAACL 2024): columns prompt, type, label."""
+    """Read XSTest's published CSV (Röttger et al., NAACL 2024): columns prompt, type, label (safe or unsafe)."""
+    expected: dict[str, Literal["refuse", "answer"]] = {"safe": "answer", "unsafe": "refuse"}
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             return [
-                Sample(f"{n:03d}", row["prompt"], "answer" if row["label"] == "safe" else "refuse", row["type"])
+                Sample(f"{n:03d}", row["prompt"], expected[row["label"]], row["type"])
                 for n, row in enumerate(csv.DictReader(handle))
             ]
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+    except (KeyError, csv.Error) as error:
         raise DataError(f"{path} is no XSTest file; it needs the columns prompt, type and label") from error
 
 

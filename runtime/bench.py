@@ -1,0 +1,71 @@
+"""Measures how fast a bundle answers on this machine: load, time to first token, decode, memory, and what the guard costs.
+
+Absolute times are noise on a shared machine; with and without the guard are measured in turn, and medians are quoted.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from ..guardrails.guard import Guard
+from .engine import Sampling
+from .genai import GenAIEngine
+from .session import Session
+
+_QUESTION = (
+    "I am planning a small vegetable garden on a balcony that gets sun only in the morning. Which plants would you choose, "
+    "how large should the pots be, and what should I do in each month from March to September?"
+)
+
+
+class Figure(NamedTuple):
+    """One measured figure."""
+
+    what: str
+    value: float
+    unit: str
+
+
+class _Round(NamedTuple):
+    first_token: float
+    tokens_a_second: float
+
+
+def bench(model: Path, guard: Path, rounds: int, tokens: int, policy: str = "default") -> list[Figure]:
+    """Return figures of an int4 artifact and a guard: medians over `rounds`, bare and guarded in turn."""
+    started = time.perf_counter()
+    engine = GenAIEngine(model)
+    loaded = time.perf_counter() - started
+    rails = Guard.open(guard, policy)
+    sampling = Sampling(max_new_tokens=tokens)
+    bare, guarded, checks = [], [], []
+    for _ in range(rounds):
+        bare.append(_round(engine, lambda: Session(engine, None, sampling)))
+        guarded.append(_round(engine, lambda: Session(engine, rails, sampling)))
+        checks.append(rails.check_input(_QUESTION).milliseconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    size = sum(path.stat().st_size for path in engine.artifact.path.rglob("*") if path.is_file())
+    return [
+        Figure("load", loaded, "s"),
+        Figure("first text, no guard", 1000 * median(r.first_token for r in bare), "ms"),
+        Figure("first text, both rails", 1000 * median(r.first_token for r in guarded), "ms"),
+        Figure("one turn, no guard", median(r.tokens_a_second for r in bare), "tokens/s"),
+        Figure("one turn, both rails", median(r.tokens_a_second for r in guarded), "tokens/s"),
+        Figure("one input check", median(checks), "ms"),
+        Figure("peak memory", peak, "MB"),
+        Figure("model folder", size / 1e6, "MB"),
+    ]
+
+
+def _round(engine: GenAIEngine, start: Callable[[], Session]) -> _Round:
+    session, started = start(), time.perf_counter()
+    first, said = 0.0, ""
+    for piece in session.ask(_QUESTION):
+        first = first or time.perf_counter() - started
+        said += piece
+    tokens = len(engine.template.tokenizer.encode(said, add_special_tokens=False).ids)
+    return _Round(first, tokens / (time.perf_counter() - started))

@@ -1,0 +1,216 @@
+import json
+import math
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor, make_tensor_value_info
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from breakfix.core import artifact
+from breakfix.core.errors import ArtifactError, GuardError
+from breakfix.guardrails.classifier import HEADS, WINDOW, OnnxClassifier, Passage, Scores, ScriptedClassifier, windows
+from breakfix.guardrails.guard import Guard
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+WORDS = [f"w{number}" for number in range(2000)]
+THRESHOLDS = {rail: {"strict": 0.3, "balanced": 0.5, "permissive": 0.95} for rail in ("input", "output")}
+
+
+def wordpiece(words):
+    tokenizer = Tokenizer(WordPiece({word: number for number, word in enumerate([*SPECIALS, *words])}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer
+
+
+TOKENIZER = wordpiece(WORDS)
+CLS, SEP = TOKENIZER.token_to_id("[CLS]"), TOKENIZER.token_to_id("[SEP]")
+
+
+def numbered(count):
+    return " ".join(WORDS[:count])
+
+
+def ids_of(text):
+    return TOKENIZER.encode(text, add_special_tokens=False).ids
+
+
+def rebuilt(parts):
+    """Join overlapping parts of a text in which every token stands once."""
+    whole = list(parts[0])
+    for part in parts[1:]:
+        whole += part[part.index(whole[-1]) + 1 :]
+    return whole
+
+
+def guard_folder(out, *, score=0.9, thresholds=THRESHOLDS):
+    """Make a guard artifact that gives `score` and S9 to every window with the word `bomb`, 0.1 to every other."""
+
+    def make(work):
+        onnx.save(detector(bomb=len(SPECIALS), score=score), work / "model.onnx")
+        wordpiece(["bomb", "hello", "what", "##s"]).save(str(work / "tokenizer.json"))
+        (work / "calibration.json").write_text(json.dumps({"thresholds": thresholds}))
+
+    return artifact.produce(out, "guard", {}, {}, make)
+
+
+def detector(bomb, score):
+    """Return a graph: one where a token id occurs, times one row of probabilities, plus the rest times the other row."""
+
+    def row(unsafe, hazard):
+        return [unsafe, 0.05, *(0.88 if name == hazard else 0.01 for name in HEADS[2:])]
+
+    def constant(name, values, kind=TensorProto.FLOAT):
+        return make_tensor(name, kind, [1, len(values)], values)
+
+    nodes = [
+        make_node("Equal", ["input_ids", "bomb"], ["same"]),
+        make_node("Cast", ["same"], ["hits"], to=TensorProto.FLOAT),
+        make_node("ReduceMax", ["hits"], ["found"], axes=[1], keepdims=1),
+        make_node("Sub", ["one", "found"], ["missing"]),
+        make_node("Mul", ["found", "harmful"], ["first"]),
+        make_node("Mul", ["missing", "harmless"], ["second"]),
+        make_node("Add", ["first", "second"], ["probabilities"]),
+    ]
+    inputs = [make_tensor_value_info(n, TensorProto.INT64, [1, "n"]) for n in ("input_ids", "attention_mask", "token_type_ids")]
+    outputs = [make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, len(HEADS)])]
+    constants = [
+        constant("bomb", [bomb], TensorProto.INT64),
+        constant("one", [1.0]),
+        constant("harmful", row(score, "S9")),
+        constant("harmless", row(0.1, "S1")),
+    ]
+    graph = make_graph(nodes, "detector", inputs, outputs, constants)
+    return make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+
+
+@given(st.integers(0, 700), st.none() | st.integers(0, 700))
+def test_windows_fit_the_model_and_cover_the_whole_text(prompt, answer):
+    passage = Passage(numbered(prompt), None if answer is None else numbered(answer))
+    rows = windows(TOKENIZER, passage)
+    assert all(len(ids) == len(types) <= WINDOW for ids, types in rows)
+    assert all(ids[0] == CLS and ids[-1] == SEP for ids, _ in rows)
+    if answer is None:
+        parts = [ids[1:-1] for ids, _ in rows]
+        assert all(set(types) == {0} for _, types in rows)
+    else:
+        parts = [[i for i, kind in zip(ids, types, strict=True) if kind == 1][:-1] for ids, types in rows]
+        heads = [[i for i, kind in zip(ids, types, strict=True) if kind == 0] for ids, types in rows]
+        # Each window has the beginning of the prompt, and most of its room is the answer's.
+        assert all(head == [CLS, *ids_of(passage.prompt)[:48], SEP] for head in heads)
+    text = passage.prompt if answer is None else passage.answer
+    assert rebuilt(parts) == ids_of(text)
+
+
+def test_neighbouring_windows_share_32_tokens():
+    (first, _), (second, _), *_ = windows(TOKENIZER, Passage(numbered(300)))
+    assert first[1:-1][-32:] == second[1:-1][:32]
+
+
+def test_an_empty_text_is_one_window():
+    assert windows(TOKENIZER, Passage("")) == [([CLS, SEP], [0, 0])]
+
+
+def test_a_text_too_long_to_read_whole_is_refused():
+    with pytest.raises(GuardError, match="too long"):
+        windows(TOKENIZER, Passage("w1 " * 60_000))
+
+
+def test_a_tokenizer_without_the_two_marks_is_refused():
+    bare = Tokenizer(WordPiece({"[UNK]": 0, "w": 1}, unk_token="[UNK]"))
+    with pytest.raises(GuardError, match=r"no \[CLS\]"):
+        windows(bare, Passage("w"))
+
+
+def test_the_worst_window_gives_the_score(tmp_path):
+    classifier = OnnxClassifier(guard_folder(tmp_path / "guard").path)
+    late = "hello " * 500 + "bomb " + "hello " * 500
+    harmless, harmful = classifier.score([Passage("hello"), Passage(late)])
+    assert (harmless.unsafe, harmless.jailbreak) == pytest.approx((0.1, 0.05))
+    assert (harmful.unsafe, harmful.hazard) == (pytest.approx(0.9), "S9")
+
+
+def test_the_order_and_number_of_passages_change_no_score(tmp_path):
+    classifier = OnnxClassifier(guard_folder(tmp_path / "guard").path)
+    passages = [Passage("hello"), Passage("what", "bomb"), Passage("hello " * 300)]
+    assert classifier.score(passages) == [classifier.score([each])[0] for each in passages]
+
+
+def test_a_guard_folder_judges_both_rails_by_its_own_thresholds(tmp_path):
+    folder = guard_folder(tmp_path / "guard")
+    guard = Guard.open(folder.path)
+    assert guard.id.startswith(folder.id)
+    assert guard.check_input("hello").action == "allow"
+    assert (guard.check_input("what bombs").category, guard.check_input("what bombs").score) == ("S9", pytest.approx(0.9))
+    assert guard.check_input("what  b o m b").blocked
+    # The prompt gives the answer its sense; here it alone decides.
+    assert guard.check_output("bomb", "hello").blocked
+    assert guard.check_output("hello", "what bomb").blocked
+    assert not guard.check_output("hello", "what").blocked
+
+
+def test_a_policy_from_a_file_sets_the_level(tmp_path):
+    rules = tmp_path / "own.yaml"
+    rules.write_text("level: permissive\nmessages: {blocked: No., failed: Unsure.}\n")
+    folder = guard_folder(tmp_path / "guard").path
+    assert not Guard.open(folder, str(rules)).check_input("bomb").blocked
+
+
+def test_a_model_that_gives_no_number_blocks(tmp_path):
+    verdict = Guard.open(guard_folder(tmp_path / "guard", score=math.nan).path).check_input("hello")
+    assert verdict.blocked
+    assert verdict.failed
+
+
+def test_a_text_too_long_for_the_guard_is_blocked(tmp_path):
+    guard = Guard.open(guard_folder(tmp_path / "guard").path)
+    assert guard.check_input("hello " * 60_000).failed
+    assert guard.check_output("hello", "hello " * 60_000).failed
+
+
+@pytest.mark.parametrize("text", ["", "\x00", "\ud800", "\u200b", "🙂" * 3])
+def test_odd_texts_get_a_verdict(tmp_path, text):
+    guard = Guard.open(guard_folder(tmp_path / "guard").path)
+    assert not guard.check_input(text).failed
+    assert not guard.check_output(text, text).failed
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "calibration.json"])
+def test_a_changed_guard_is_refused(tmp_path, name):
+    folder = guard_folder(tmp_path / "guard").path
+    (folder / name).write_bytes(b"{}")
+    with pytest.raises(ArtifactError, match="changed or cut short"):
+        OnnxClassifier(folder)
+
+
+def test_a_whole_folder_with_a_model_that_is_none_is_refused(tmp_path):
+    def make(work):
+        (work / "model.onnx").write_bytes(b"no model")
+        TOKENIZER.save(str(work / "tokenizer.json"))
+        (work / "calibration.json").write_text(json.dumps({"thresholds": THRESHOLDS}))
+
+    folder = artifact.produce(tmp_path / "guard", "guard", {}, {}, make).path
+    with pytest.raises(GuardError, match="cannot be opened"):
+        OnnxClassifier(folder)
+
+
+@pytest.mark.parametrize("text", ["{}", "no json", "[]"])
+def test_a_folder_without_thresholds_is_refused(tmp_path, text):
+    def make(work):
+        (work / "calibration.json").write_text(text)
+
+    folder = artifact.produce(tmp_path / "guard", "guard", {}, {}, make).path
+    with pytest.raises(GuardError, match=r"calibration\.json cannot be read"):
+        OnnxClassifier(folder)
+
+
+def test_the_scripted_classifier_reads_the_answer_where_there_is_one():
+    classifier = ScriptedClassifier({"bad": Scores(0.8, 0.0, "S2"), "worse": Scores(0.9, 0.0, "S9")})
+    scores = classifier.score([Passage("bad"), Passage("bad", "fine"), Passage("fine", "bad and worse")])
+    assert [score.unsafe for score in scores] == [0.8, 0.0, 0.9]

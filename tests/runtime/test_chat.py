@@ -1,0 +1,111 @@
+import os
+
+import pytest
+
+from breakfix.core import artifact
+from breakfix.core.errors import ArtifactError
+from breakfix.guardrails.classifier import Scores, ScriptedClassifier
+from breakfix.guardrails.guard import Guard
+from breakfix.guardrails.policy import CategoryPolicy, Policy
+from breakfix.runtime.chat import Bundle, chat, find_bundle
+from breakfix.runtime.engine import Sampling, ScriptedEngine
+from breakfix.runtime.session import Session
+
+RULES = Policy(messages={"blocked": "No.", "failed": "Unsure."}, categories={"S6": CategoryPolicy(action="warn")})
+
+
+class FailingClassifier(ScriptedClassifier):
+    def score(self, passages):
+        raise RuntimeError("no kernel")
+
+
+def make(folder, kind):
+    return artifact.produce(folder, kind, {}, {}, lambda work: (work / "file").write_text(kind) and None).path
+
+
+def cycle(folder, *, age=0):
+    """Make a folder as a finished cycle leaves it, so many seconds old."""
+    bundle = Bundle(make(folder / "int4", "int4"), make(folder / "guard", "guard"))
+    now = (bundle.model / "manifest.json").stat().st_mtime
+    os.utime(bundle.model / "manifest.json", (now - age, now - age))
+    return bundle
+
+
+def session(answers, phrases, classifier=ScriptedClassifier):
+    return Session(ScriptedEngine(answers), Guard(classifier(phrases), RULES), Sampling())
+
+
+def test_without_a_name_the_newest_cycle_is_taken(tmp_path):
+    cycle(tmp_path / "old", age=100)
+    newest = cycle(tmp_path / "b-new")
+    cycle(tmp_path / "older", age=200)
+    assert find_bundle(None, None, tmp_path) == newest
+
+
+def test_an_unfinished_cycle_is_not_taken(tmp_path):
+    done = cycle(tmp_path / "old", age=100)
+    (tmp_path / "new" / "int4").mkdir(parents=True)
+    assert find_bundle(None, None, tmp_path) == done
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_any_cycle_the_command_that_makes_one_is_named(tmp_path, there):
+    runs = tmp_path if there else tmp_path / "runs"
+    with pytest.raises(ArtifactError, match="make one with: breakfix train cycle"):
+        find_bundle(None, None, runs)
+
+
+def test_a_cycle_folder_gives_its_model_and_guard(tmp_path):
+    bundle = cycle(tmp_path / "run")
+    assert find_bundle(tmp_path / "run", None) == bundle
+
+
+def test_a_model_takes_the_guard_beside_it(tmp_path):
+    bundle = cycle(tmp_path)
+    assert find_bundle(bundle.model, None) == bundle
+
+
+def test_a_named_guard_wins(tmp_path):
+    bundle, other = cycle(tmp_path / "run"), make(tmp_path / "other", "guard")
+    assert find_bundle(bundle.model, other) == Bundle(bundle.model, other)
+    assert find_bundle(tmp_path / "run", other) == Bundle(bundle.model, other)
+    assert find_bundle(None, other, tmp_path) == Bundle(bundle.model, other)
+
+
+def test_a_model_alone_asks_for_a_guard(tmp_path):
+    model = make(tmp_path / "int4", "int4")
+    with pytest.raises(ArtifactError, match=r"no guard beside .*int4; name one with --guard"):
+        find_bundle(model, None)
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_folder_without_a_model_is_told_of(tmp_path, guard):
+    with pytest.raises(ArtifactError, match=r"no model in .*nowhere"):
+        find_bundle(tmp_path / "nowhere", make(tmp_path / "guard", "guard") if guard else None)
+
+
+def test_each_line_is_answered_and_empty_ones_are_passed_over(capsys):
+    talk = session({"hi": "Hello. Nice day.", "bye": "So long."}, {})
+    chat(talk, ["hi\n", "\n", "   \n", " bye "])
+    out, err = capsys.readouterr()
+    assert out == "Hello. Nice day.\nSo long.\n"
+    assert err == ""
+    assert len(talk.history) == 4
+
+
+def test_what_the_guard_did_is_said_on_standard_error(capsys):
+    talk = session({"pills": "Ask a doctor."}, {"bomb": Scores(0.93, 0.0, "S9"), "pills": Scores(0.6, 0.0, "S6")})
+    chat(talk, ["a bomb", "pills"])
+    out, err = capsys.readouterr()
+    assert out == "No.\nAsk a doctor.\n"
+    assert err.splitlines() == [
+        "(guard: blocked the input: S9, score 0.93)",
+        "(guard: warned about the input: S6, score 0.60)",
+    ]
+
+
+def test_a_guard_that_failed_is_said_to_have_failed(capsys):
+    chat(session({}, {}, FailingClassifier), ["hi"])
+    out, err = capsys.readouterr()
+    assert out == "Unsure.\n"
+    assert err == "(guard: blocked the input: the guard failed)\n"

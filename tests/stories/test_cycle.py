@@ -1,0 +1,143 @@
+"""The main job, from the first source to the report, through the front door."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from breakfix.core import artifact
+from breakfix.core.jsonl import read_jsonl
+from breakfix.eval import suites
+
+pytestmark = pytest.mark.slow
+
+STAGES = (
+    "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "int4", "classifier", "guard",
+    "records-base", "records-aligned-float", "records-aligned-int4", "records-int4-guard", "report",
+)  # fmt: skip
+WITHOUT_NETWORK = (
+    "import socket, sys\n"
+    "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
+    "socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse\n"
+    "from breakfix.cli import main\n"
+    "main()\n"
+)
+
+
+def ids(folder: Path) -> dict[str, str]:
+    return {name: artifact.load(folder / name).id for name in STAGES}
+
+
+def test_a_cycle_ends_with_every_artifact_and_a_report_that_names_them(tiny_cycle):
+    made = ids(tiny_cycle)
+    report = (tiny_cycle / "report" / "report.md").read_text()
+    figures = json.loads((tiny_cycle / "report" / "report.json").read_text())
+    assert [system["name"] for system in figures["systems"]] == ["base", "aligned float", "aligned int4", "int4 + guard"]
+    assert figures["systems"][2]["engine"] == made["int4"]
+    assert figures["systems"][3]["engine"].startswith(made["int4"] + "+" + made["guard"])
+    assert made["int4"] in report and made["records-base"] in report
+
+
+def test_curated_data_hold_nothing_twice_and_nothing_we_measure_with(tiny_cycle):
+    data = artifact.load(tiny_cycle / "data")
+    rows = read_jsonl(data.path / "rows.jsonl")
+    measured = {sample.prompt for suite in suites.registered() for sample in suite.samples}
+    assert data.facts["removed"]["overlaps everyday"] == 1 and data.facts["removed"]["duplicate"] == 2
+    assert not measured & {row["prompt"] for row in rows} and all(row["licence"] and row["source"] for row in rows)
+    assert {f"suite:{name}" for name in ("harmbench", "contrast", "everyday")} <= set(data.manifest["inputs"])
+
+
+def test_a_second_run_returns_at_once_and_changes_nothing(breakfix, tiny_cycle, tiny_settings):
+    before = ids(tiny_cycle)
+    again = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings)
+    assert again.returncode == 0 and "report.md" in again.stdout
+    assert again.stderr.count("finished before") == len(STAGES) and ids(tiny_cycle) == before
+
+
+def test_another_recipe_for_the_same_folder_is_refused(breakfix, tiny_cycle, tiny_settings):
+    refused = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings, "--set", "sft.lora.rank=4")
+    assert refused.returncode == 1
+    assert "lora.rank" in refused.stderr and "choose another --out" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_killed_in_every_stage_and_started_again_it_ends_with_the_same_ids(tiny_cycle, tiny_settings, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "breakfix.cli", "train", "cycle", "--out", str(out), *tiny_settings]
+    for stage in STAGES:
+        _kill_in(stage, command, out)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ids(out) == ids(tiny_cycle)
+
+
+def test_chat_eval_and_export_open_no_socket(tiny_cycle, tmp_path):
+    for words in (
+        ["chat", str(tiny_cycle), "--prompt", "hello", "--max-new-tokens", "4"],
+        ["eval", "run", str(tiny_cycle / "int4"), "--suite", "everyday", "--out", str(tmp_path / "r"), "--max-new-tokens", "2"],
+        ["export", "int4", str(tiny_cycle / "aligned"), "--out", str(tmp_path / "int4"), "--set", "int4.context=512"],
+        ["guard", "check", "hello", "--guard", str(tiny_cycle / "guard")],
+    ):
+        done = subprocess.run([sys.executable, "-c", WITHOUT_NETWORK, *words], capture_output=True, text=True, check=False)
+        assert "a socket was opened" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == 0 or words[0] == "guard"
+    assert artifact.load(tmp_path / "int4").id == artifact.load(tiny_cycle / "int4").id, "the same export has the same id"
+
+
+def test_a_changed_byte_in_the_model_is_refused_by_chat(breakfix, tiny_cycle, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_cycle / "int4", copy / "int4")
+    shutil.copytree(tiny_cycle / "guard", copy / "guard")
+    weights = copy / "int4" / "model.onnx.data"
+    blob = bytearray(weights.read_bytes())
+    blob[len(blob) // 2] ^= 1
+    weights.write_bytes(blob)
+    refused = breakfix("chat", copy, "--prompt", "hello")
+    assert refused.returncode == 1 and "model.onnx.data was changed" in refused.stderr and refused.stdout == ""
+
+
+def test_two_processes_train_one_adapter(tiny_cycle, tiny_settings, tmp_path):
+    words = [
+        "train",
+        "sft",
+        "--base",
+        str(tiny_cycle / "base"),
+        "--data",
+        str(tiny_cycle / "data"),
+        "--out",
+        str(tmp_path / "sft"),
+    ]
+    launcher = [
+        str(Path(sys.executable).parent / "accelerate"),
+        "launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "-m",
+        "breakfix.cli",
+    ]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launcher, *words, *tiny_settings], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two, one = artifact.load(tmp_path / "sft", "adapter"), artifact.load(tiny_cycle / "sft", "adapter")
+    assert two.manifest["inputs"] == one.manifest["inputs"]
+    assert two.facts["steps"] < one.facts["steps"], "two processes share the rows of a step"
+
+
+def _kill_in(stage: str, command: list[str], out: Path) -> None:
+    """Start the cycle and SIGKILL it while the stage is at work; training stages once they have saved a checkpoint."""
+    partial, finished = out / f"{stage}.partial", out / stage / artifact.MANIFEST
+    sign = "scratch/checkpoints/checkpoint-*/trainer_state.json" if stage in ("sft", "dpo", "classifier") else artifact.ORDER
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not any(partial.glob(sign)) and not finished.exists():
+            assert process.poll() is None, f"the cycle ended before {stage}"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
