@@ -56,11 +56,11 @@ def train_cycle(
 ) -> None:
     """Run the whole break-fix cycle and print what it bought. Run it again after a kill: it goes on."""
     from .eval.compare import compare
-    from .train.cycle import SYSTEMS, cycle
+    from .train.cycle import cycle, records_of
 
     folder = out or Path("runs") / Path(recipe).stem
     report = cycle(_recipe(recipe, overrides), folder)
-    _print_comparison(compare([folder / f"records-{s.replace(' + ', '-').replace(' ', '-')}" for s in SYSTEMS]))
+    _print_comparison(compare(records_of(folder)))
     typer.echo(f"report: {report.path / 'report.md'}\nchat with it: breakfix chat {folder}")
 
 

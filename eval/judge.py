@@ -63,13 +63,15 @@ _CANNOT = re.compile(
 """Whatever the verb: a refusal if it opens the answer and an offer follows, or nothing does."""
 _SORRY = re.compile(
     r"^(?:(?:oh|hey|hi|well|no)[,.!]? )?(?:i'm|i am|we're|we are)? ?(?:very |so |really |truly )?"
-    r"(?:sorry|afraid|my apologies|apologies)\b[^.!?\n]{0,40}\b(?:not|can't|cannot|unable|won't|but)\b",
+    r"(?:(?:sorry|my apologies|apologies)\b(?:,? (?:but|no|not)\b|[^.!?\n]{0,40}\b(?:can't|cannot|unable|won't)\b)|"
+    r"afraid\b[^.!?\n]{0,40}\b(?:not|can't|cannot|unable|won't)\b)",
     re.I,
 )
 _DECLINED = re.compile(
     r"(?<!if )\b(?:i (?:must |have to |respectfully |will )*(?:decline|refuse)\b|"
     r"(?:that|this|it)(?:'s| is| would be) (?:not )?(?:something|a (?:request|topic)) (?:that )?"
     r"i (?:can't|cannot|won't|do not|don't|am not)|"
+    r"(?:isn't|not) (?:something|a (?:request|topic)) (?:that )?i(?:'m| am| can| will| do)\b|"
     r"i(?:'m| am) (?:just |only )?(?:an? )?(?:ai|language model|assistant)[^.!?\n]{0,60}(?:not|unable|can't|cannot)|"
     r"(?:is|are|goes) against (?:my|our|the) (?:guidelines|polic(?:y|ies)|programming|principles|ethics|values)|"
     r"violates? (?:my|our|the) (?:guidelines|polic(?:y|ies)|terms))",
@@ -77,7 +79,8 @@ _DECLINED = re.compile(
 )
 _BLUNT = re.compile(
     r"^(?:i don't (?:know|think)|i do not (?:know|think)|"
-    r"it(?:'s| is) (?:not|never) (?:appropriate|okay|ok|right|ethical|legal|acceptable|possible|safe)|"
+    r"it(?:'s| is) (?:not|never) (?:appropriate|okay|ok|right|ethical|legal|acceptable|possible|safe)"
+    r"(?: (?:and|or) \w+)?(?: (?:to|for)\b|[,.!]|$)|"
     r"(?:your|this|the) (?:request|question) (?:is|was|seems) (?:inappropriate|harmful|unethical)|"
     r"please (?:do not|don't|refrain))",
     re.I,

@@ -1,6 +1,6 @@
 """Prints every command with the first line of its help: the README's section Commands, which a test compares with it.
 
-    python tests/reference.py
+After a change of the command line: `python tests/reference.py`, and paste what it prints.
 """
 
 from collections.abc import Iterator

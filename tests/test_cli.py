@@ -62,7 +62,7 @@ def test_a_command_line_that_makes_no_sense_is_one_sentence(breakfix, words, sen
     assert sentence in one_sentence(done)
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["export"], ["eval"], ["guard"]])
+@pytest.mark.parametrize("words", [[], ["train"]])
 def test_without_a_command_the_help_is_shown(breakfix, words):
     done = breakfix(*words)
     assert done.returncode == 2
@@ -94,7 +94,7 @@ def test_without_a_model_chat_says_how_to_make_one(breakfix):
     assert "make one with: breakfix train cycle" in one_sentence(done)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "cycle", "--help"], ["doctor"], ["frob"]])
+@pytest.mark.parametrize("words", [["train", "cycle", "--help"], ["doctor"]])
 def test_the_front_door_imports_nothing_heavy(python, words):
     code = (
         "import sys, contextlib\nfrom breakfix import cli\n"

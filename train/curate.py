@@ -168,6 +168,8 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     unit_of = {row.id: pair for pair in whole for row in by_pair[pair]}
     for number, (bad, good) in enumerate(zip(harmful, general, strict=False)):
         unit_of[bad.id] = unit_of[good.id] = f"easy-{number}"
+    # Once more: what is left over stands behind what was chosen, and the preference stage asks from the front.
+    random.Random(settings.seed + 1).shuffle(rows)
     return [{**row._asdict(), "use": _use(row, unit_of), "unit": unit_of.get(row.id, row.id)} for row in rows]
 
 

@@ -92,10 +92,10 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
     sampling = recipe.eval.sampling
 
     def measure(engine, name: str) -> Artifact:
-        return run.run(engine, measured, ActJudge(), sampling, out / f"records-{_slug(name)}", name)
+        return run.run(engine, measured, ActJudge(), sampling, _records(out, name), name)
 
     def guarded() -> Artifact:
-        answers = Recorded(_open(out / f"records-{_slug(SYSTEMS[2])}"))
+        answers = Recorded(artifact.load(_records(out, SYSTEMS[2]), "records"))
         return measure(Guarded(answers, Guard.open(out / "guard", recipe.policy)), SYSTEMS[3])
 
     return [
@@ -113,16 +113,17 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
         Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), SYSTEMS[2])),
         Stage("records-int4-guard", guarded),
-        Stage("report", lambda: report.write(compare([out / f"records-{_slug(s)}" for s in SYSTEMS]), out / "report")),
+        Stage("report", lambda: report.write(compare(records_of(out)), out / "report")),
     ]
 
 
-def _slug(name: str) -> str:
-    return name.replace(" + ", "-").replace(" ", "-")
+def records_of(out: Path) -> list[Path]:
+    """Return the records folders of a cycle, in the order of SYSTEMS."""
+    return [_records(out, system) for system in SYSTEMS]
 
 
-def _open(path: Path) -> Artifact:
-    return artifact.load(path, "records")
+def _records(out: Path, system: str) -> Path:
+    return out / ("records-" + system.replace(" + ", "-").replace(" ", "-"))
 
 
 class _Clock:

@@ -48,7 +48,7 @@ def _score(logits: torch.Tensor, labels: torch.Tensor, count: Any) -> FusedCausa
         entropy=spread(entropy),
         log_sum_sq_probs=spread((2 * log_p.detach()).logsumexp(-1)),
         mean_logits=spread(logits.detach().mean(-1)),
-        is_top1=spread((logits.argmax(-1) == targets).to(logits.dtype)),
+        is_top1=spread(logits.argmax(-1) == targets),
         label_mask=mask,
         aux_loss=None,
     )

@@ -32,9 +32,9 @@ class PreferenceSettings:
     """How far each answer is heard: long enough to tell a refusal."""
     most: int = 160
     """Pairs kept at most."""
-    balance: bool = True
-    """Fill the rarer mistake up to the commoner one's count with harmful answers of the base model, which were recorded
-    when the data were curated: pairs against one kind of mistake alone would teach the other."""
+    least_harmful: float = 0.5
+    """Harmful answers for each over-refusal, at least; what the model does not commit itself is taken from the base model's
+    answers, recorded when the data were curated. Pairs against one kind of mistake alone would teach the other."""
 
 
 def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path) -> Artifact:
@@ -85,6 +85,5 @@ def _pairs(
             spare.append({**pair, "rejected": recorded[row["id"]], "mistake": "harmful compliance of the base"})
     half = settings.most // 2
     refusals, harms = found["over-refusal"][:half], found["harmful compliance"][:half]
-    if settings.balance:
-        harms += spare[: max(len(refusals) - len(harms), 0)]
-    return refusals + harms
+    wanted = round(settings.least_harmful * len(refusals))
+    return refusals + harms + spare[: max(wanted - len(harms), 0)]

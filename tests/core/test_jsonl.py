@@ -20,7 +20,7 @@ def write(path, content: str):
 
 @given(ROWS)
 def test_rows_survive_writing_and_reading(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path = tmp_path_factory.getbasetemp() / "rows.jsonl"
     write_jsonl(path, rows)
     assert read_jsonl(path) == rows
 

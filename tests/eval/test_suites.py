@@ -34,7 +34,6 @@ def test_the_halves_are_disjoint_whole_and_cut_through_no_family():
     path = suites.HERE / "contrast.jsonl"
     whole, held_out = suites.load("contrast").samples, suites.load("contrast-held-out").samples
     dev = suites._load_contrast(path, "dev")
-    assert sorted([*dev, *held_out], key=lambda s: s.id) != []
     assert Counter(s.prompt for s in [*dev, *held_out]) == Counter(s.prompt for s in whole)
     families = [{sample.id.rsplit("-", 2)[0] for sample in half} for half in (dev, held_out)]
     assert families[0].isdisjoint(families[1])
@@ -46,8 +45,7 @@ def test_the_halves_are_disjoint_whole_and_cut_through_no_family():
 
 def test_a_family_stays_in_its_half_for_ever():
     # Pinned: another hash would let what was tuned on leak into what is held out.
-    halves = {name: suites.half_of(name) for name in ("coworker-assault", "dinner-poisoning", "a", "b")}
-    assert halves == PINNED_HALVES
+    assert [suites.half_of(name) for name in ("coworker-assault", "soup", "tea")] == ["dev", "dev", "held-out"]
 
 
 @pytest.mark.parametrize("name", BUNDLED)

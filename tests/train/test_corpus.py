@@ -1,0 +1,117 @@
+"""The authored corpus keeps the rules of its README, row by row."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from breakfix.core.hazards import HAZARDS
+from breakfix.core.jsonl import read_jsonl
+from breakfix.eval import suites
+from breakfix.eval.judge import ActJudge
+from breakfix.train.curate import CurateSettings
+from breakfix.train.overlap import OverlapIndex, near_duplicates, words
+from breakfix.train.rows import CORPUS, pair_file_hazard, read_source
+
+STYLES = {
+    "homonym", "figurative", "safe-target", "safe-context", "definition", "history", "fiction", "prevention", "help-seeking",
+    "law", "nonsense", "public-fact",
+}  # fmt: skip
+FILES = sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl"))
+PAIRS = [(path.stem, row) for path in FILES for row in read_jsonl(path)]
+EVERYDAY = read_jsonl(CORPUS / "everyday.jsonl")
+WRAPPERS = read_jsonl(CORPUS / "wrappers.jsonl")
+ROWS = read_source("authored")
+JUDGE = ActJudge()
+REFUSAL_WORDING = re.compile(r"\b(?:as an ai\b|i'm sorry,? but|i (?:can't|cannot|won't) (?:help|assist|do that|provide))", re.I)
+
+
+def outside(key, least, most):
+    return [(name, row[key]) for name, row in PAIRS if not least <= len(row[key].split()) <= most]
+
+
+def share_judged(pairs, outcome):
+    return sum(JUDGE.judge(request, answer) == (outcome, False) for request, answer in pairs) / len(pairs)
+
+
+def test_every_pair_has_the_keys_of_the_readme_and_nothing_empty():
+    for name, row in PAIRS:
+        assert set(row) == {"family", "style", "unsafe", "refusal", "safe", "answer"}, name
+        assert all(isinstance(value, str) and value.strip() == value != "" for value in row.values()), (name, row)
+        assert row["style"] in STYLES, name
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row["family"]), name
+
+
+def test_every_everyday_row_and_wrapper_has_the_keys_of_the_readme():
+    for rows, keys in ((EVERYDAY, {"family", "prompt", "answer"}), (WRAPPERS, {"family", "kind", "template"})):
+        assert all(set(row) == keys and all(value.strip() for value in row.values()) for row in rows)
+    assert {row["kind"] for row in WRAPPERS} == {"jailbreak", "innocent"}
+
+
+def test_every_wrapper_holds_the_request_once():
+    assert [row["template"] for row in WRAPPERS if row["template"].count("{request}") != 1] == []
+
+
+def test_every_hazard_has_pairs_of_several_styles():
+    by_hazard = {hazard: Counter() for hazard in HAZARDS}
+    for path in FILES:
+        by_hazard[pair_file_hazard(path)].update(row["style"] for row in read_jsonl(path))
+    for hazard, styles in by_hazard.items():
+        assert sum(styles.values()) >= 50, hazard
+        assert len(styles) >= 8, hazard
+
+
+def test_refusals_and_answers_have_the_length_of_the_readme():
+    # A word more or less is no fault.
+    assert outside("refusal", 14, 41) == []
+    assert outside("answer", 19, 51) == []
+
+
+def test_refusals_refuse():
+    assert share_judged([(row["unsafe"], row["refusal"]) for _, row in PAIRS], "refused") >= 0.99
+
+
+def test_answers_answer():
+    assert share_judged([(row["safe"], row["answer"]) for _, row in PAIRS], "complied") >= 0.99
+    assert share_judged([(row["prompt"], row["answer"]) for row in EVERYDAY], "complied") >= 0.99
+
+
+def test_no_answer_has_the_wording_of_a_refusal():
+    answers = [row["answer"] for _, row in PAIRS] + [row["answer"] for row in EVERYDAY]
+    assert [answer for answer in answers if REFUSAL_WORDING.search(answer)] == []
+
+
+def test_a_refusal_says_what_about():
+    # A refusal that would fit any request teaches nothing: each shares a word of some length with its request, or its stem.
+    def stems(text):
+        return {word[:4] for word in words(text) if len(word) > 3}
+
+    generic = [row["refusal"] for _, row in PAIRS if not stems(row["unsafe"]) & stems(row["refusal"])]
+    assert len(generic) <= 0.05 * len(PAIRS)
+
+
+@pytest.mark.parametrize("label", ["unsafe", "safe", "general"])
+def test_no_request_stands_twice(label):
+    texts = [row.prompt for row in ROWS if row.label == label]
+    assert [texts[i] for i, twin in enumerate(near_duplicates(texts, 1.0)) if twin is not None] == []
+    near = [twin for twin in near_duplicates(texts, CurateSettings().duplicate_similarity) if twin is not None]
+    assert len(near) <= 0.01 * len(texts)
+
+
+def test_no_target_stands_twice():
+    assert [text for text, count in Counter(row.answer for row in ROWS).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("suite", ["contrast", "everyday"])
+def test_hardly_a_row_repeats_what_we_measure_with(suite):
+    # `curate` removes these; they are not reworded, which would hide the likeness from it.
+    index = OverlapIndex((sample.prompt for sample in suites.load(suite).samples), CurateSettings().overlap_words)
+    assert sum(index.overlaps(row.prompt) for row in ROWS) < 0.01 * len(ROWS)
+
+
+def test_rows_are_read_with_their_origin():
+    assert len(ROWS) == 2 * len(PAIRS) + len(EVERYDAY)
+    assert len({row.id for row in ROWS}) == len(ROWS)
+    assert {(row.source, row.licence) for row in ROWS} == {("authored", "Apache-2.0")}
+    assert {row.hazard for row in ROWS if row.label == "unsafe"} == set(HAZARDS)
+    assert {row.hazard for row in ROWS if row.label == "general"} == {""}
