@@ -1,6 +1,7 @@
 """The front door: one short command a stage. It parses, imports what the command needs, and turns errors into a sentence."""
 
 import errno
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -8,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__
-from .core.errors import BreakfixError, MissingExtra
+from .core.errors import EXTRAS, BreakfixError, MissingExtra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,11 +36,9 @@ SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by 
 GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
 
-_EXTRAS = {
-    "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
-    "export": ("onnx", "onnxscript", "optimum"),
-}
 _INTERRUPTED = 130
+_MAKE_NOTHING = {"chat", "guard", "bench", "doctor"}
+"""Commands without parts that a second run could go on from."""
 
 
 @app.callback(invoke_without_command=True)
@@ -107,11 +106,12 @@ def train_dpo(
 @train.command("guard")
 def train_guard(data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
     """Train the guard's classifier and export it as int8 to OUT; the float one stays beside it."""
+    from .core.artifact import beside
     from .export.guard import export_guard
     from .train.guard import train_guard as fit
 
     settings = _recipe(recipe, overrides)
-    classifier = fit(settings.guard, data, out.with_name(out.name + "-classifier"))
+    classifier = fit(settings.guard, data, beside(out, "-classifier"))
     _done(export_guard(settings.guard_export, classifier.path, out))
 
 
@@ -274,6 +274,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line; every expected error becomes one sentence and an exit code."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False)
     except BreakfixError as error:
@@ -283,7 +285,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _stopped()
     except ModuleNotFoundError as error:
-        extra = next((e for e, modules in _EXTRAS.items() if (error.name or "").split(".")[0] in modules), None)
+        extra = next((e for e, modules in EXTRAS.items() if (error.name or "").split(".")[0] in modules), None)
         if extra is None:
             raise
         _fail(str(MissingExtra(str(error.name), extra)), 1)
@@ -309,7 +311,8 @@ def _fail_usage(error: typer.TyperException) -> NoReturn:
 
 
 def _stopped() -> NoReturn:
-    _fail("stopped; run the same command again, it goes on from its last finished part", _INTERRUPTED)
+    goes_on = "; run the same command again, it goes on from its last finished part"
+    _fail("stopped" if _MAKE_NOTHING & set(sys.argv[1:2]) else f"stopped{goes_on}", _INTERRUPTED)
 
 
 def _os_sentence(error: OSError) -> str:

@@ -6,6 +6,7 @@ This module does not know what any kind of artifact contains.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -20,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .errors import ArtifactError
+from .errors import ArtifactError, UsageError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -31,6 +32,8 @@ SCRATCH = "scratch"
 _LOCK = ".lock"
 _UNPUBLISHED = {MANIFEST, MANIFEST + ".tmp", ORDER, _LOCK}
 """No part of the content. A kill can leave the last three behind; nobody reads them in a finished folder."""
+_FULL_BYTES = 1 << 20
+"""With less than this free a disk counts as full: what writes files in blocks fails before the last byte is taken."""
 _VERSIONED = ("breakfix", "torch", "transformers", "trl", "peft", "onnxruntime", "onnxruntime-genai", "numpy")
 
 Facts = Mapping[str, Any]
@@ -77,7 +80,7 @@ def load(path: Path | str, kind: str | None = None) -> Artifact:
             raise ArtifactError(f"{path / name} does not belong to this {artifact.kind}; remove it or make it again")
         if name not in present:
             raise ArtifactError(f"{path / name} is missing; the {artifact.kind} is not whole, make it again")
-        if _sha256(path / name) != expected[name]["sha256"]:
+        if sha256_of(path / name) != expected[name]["sha256"]:
             raise ArtifactError(f"{path / name} was changed or cut short since it was made; make the folder again")
     if artifact.id != content_id(artifact.kind, expected):
         raise ArtifactError(f"{path / MANIFEST} was edited: its id does not fit its files; make the folder again")
@@ -99,20 +102,21 @@ def produce(
 
     `make` gets `NAME.partial/`, which may hold its own earlier work. `inputs` are content ids. With several processes
     (RANK set by a launcher) rank 0 does the work and the others wait; with `collective` all of them run `make`.
-    Raises ArtifactError when `out` or its `.partial` was made to another order, or another process is at work there.
+    Raises ArtifactError when `out` or its `.partial` was made to another order, or another process is at work there,
+    UsageError when `out` has no name of its own (`.`), and OSError when the disk is full, whatever `make` made of it.
     """
     out = Path(out)
+    partial = beside(out, ".partial")
     order = json.loads(json.dumps({"kind": kind, "recipe": recipe, "inputs": inputs}))
     if out.exists() and (out / MANIFEST).exists():
         return _finished(out, order)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtifactError(f"{out} exists and is no artifact; remove it or choose another --out")
-    partial = out.with_name(out.name + ".partial")
     if int(os.environ.get("RANK", "0")) != 0:
         return _follow(partial, out, order, make if collective else None)
     with _claimed(partial, order):
         started = time.monotonic()
-        facts = make(partial) or {}
+        facts = _make(make, partial)
         _publish(partial, out, order, facts, time.monotonic() - started)
     return _read_manifest(out)
 
@@ -121,6 +125,21 @@ def content_id(kind: str, files: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the sha256 of a kind and the hashes of its files: the name of the content, wherever it lies."""
     listing = {name: entry["sha256"] for name, entry in files.items()}
     return hashlib.sha256(json.dumps([kind, listing], sort_keys=True).encode()).hexdigest()
+
+
+def beside(out: Path, ending: str) -> Path:
+    """Return the folder beside `out` with an ending to its name. Raises UsageError when `out` has no name of its own."""
+    if out.name in ("", ".."):
+        raise UsageError(
+            f"{out} cannot be made or replaced; give --out a folder with a name of its own, such as {out / 'made'}"
+        )
+    return out.with_name(out.name + ending)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -142,7 +161,7 @@ def _read_manifest(path: Path) -> Artifact:
         if not all({"sha256", "bytes"} <= set(entry) for entry in manifest["files"].values()):
             raise KeyError("files")
     except FileNotFoundError as error:
-        partial = path.with_name(path.name + ".partial")
+        partial = Path(f"{path}.partial")
         hint = "it was not finished: run its stage again" if partial.exists() else "give a folder a stage has made"
         raise ArtifactError(f"{path} is no artifact (no {MANIFEST}); {hint}") from error
     except (ValueError, KeyError, TypeError, AttributeError, NotADirectoryError) as error:
@@ -196,16 +215,27 @@ def _follow(partial: Path, out: Path, order: Mapping[str, Any], make: Callable[[
     while make is not None and not (partial / ORDER).exists() and not (out / MANIFEST).exists():
         time.sleep(0.1)
     if make is not None and not (out / MANIFEST).exists():
-        make(partial)
+        _make(make, partial)
     while not (out / MANIFEST).exists():
         time.sleep(0.2)
     return _finished(out, order)
 
 
+def _make(make: Callable[[Path], Facts | None], partial: Path) -> Facts:
+    """Run `make`; what fails on a full disk is told as that, for torch and safetensors raise errors of their own."""
+    try:
+        return make(partial) or {}
+    except Exception as error:
+        said = os.strerror(errno.ENOSPC)
+        if not isinstance(error, OSError) and (said in str(error) or shutil.disk_usage(partial).free < _FULL_BYTES):
+            raise OSError(errno.ENOSPC, said, str(partial)) from error
+        raise
+
+
 def _publish(partial: Path, out: Path, order: Mapping[str, Any], facts: Facts, seconds: float) -> None:
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     names = sorted(set(_file_names(partial)) - _UNPUBLISHED)
-    files = {n: {"sha256": _sha256(partial / n), "bytes": (partial / n).stat().st_size} for n in names}
+    files = {n: {"sha256": sha256_of(partial / n), "bytes": (partial / n).stat().st_size} for n in names}
     manifest = {
         "format": FORMAT,
         "id": content_id(order["kind"], files),
@@ -239,11 +269,6 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 def _file_names(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

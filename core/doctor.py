@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import sources
+from .errors import EXTRAS
 
-_EXTRAS = {
-    "runtime": ("onnxruntime", "onnxruntime-genai", "tokenizers", "numpy"),
-    "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
-    "export": ("torch", "transformers", "onnx", "onnxscript"),
-}
+_PARTS = {"runtime": ("onnxruntime", "onnxruntime-genai", "tokenizers", "numpy"), **EXTRAS}
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimddp", "i8mm")
 _NEEDED_DISK_GB = 6
 
@@ -34,7 +31,7 @@ def examine() -> list[Finding]:
 
 def _packages() -> list[Finding]:
     found = []
-    for extra, names in _EXTRAS.items():
+    for extra, names in _PARTS.items():
         versions = {name: _version(name) for name in names}
         missing = [name for name, version in versions.items() if version is None]
         have = ", ".join(f"{name} {version}" for name, version in versions.items() if version)

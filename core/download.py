@@ -1,9 +1,9 @@
 """Downloads that are whole or not there: resumed after a kill, verified by sha256, published atomically.
 
-pip is asked only for the address, so that the user's own index, mirror and proxy settings hold; it installs nothing.
+pip is asked only for the address, so that the user's own index or mirror holds; it installs nothing. The download itself
+goes through the proxy that the environment names (https_proxy, no_proxy); one that stands in pip's settings is not used.
 """
 
-import hashlib
 import http.client
 import json
 import os
@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from .artifact import sha256_of
 from .errors import SourceError
 from .progress import progress
 
@@ -30,12 +31,12 @@ def download(address_of, name: str, sha256: str, target: Path) -> Path:
 
     A part whose hash is wrong is thrown away, so that the next try starts clean.
     """
-    if target.exists() and _sha256(target) == sha256:
+    if target.exists() and sha256_of(target) == sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     _fetch(address_of(name), name, part)
-    if (found := _sha256(part)) != sha256:
+    if (found := sha256_of(part)) != sha256:
         part.unlink()
         raise SourceError(
             f"the download of {name} is not what it should be (sha256 {found[:12]}…, expected {sha256[:12]}…); "
@@ -81,8 +82,3 @@ def _fetch(address: str, name: str, part: Path) -> None:
 
 def _broke_off(name: str) -> str:
     return f"the download of {name} broke off; run the command again, it goes on from there"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -14,6 +14,12 @@
 A message says what is wrong, where, and the remedy, and never quotes what a user typed into a chat.
 """
 
+EXTRAS = {
+    "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
+    "export": ("torch", "transformers", "onnx", "onnxscript"),
+}
+"""What each optional extra brings; `train` brings `export` too."""
+
 
 class BreakfixError(Exception):
     """An expected failure: its text is the one sentence the user reads."""

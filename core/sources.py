@@ -8,7 +8,10 @@ A wheel is pinned by sha256: the ones Breakfix uses are pinned here, any other b
 This module does not know what the files mean.
 """
 
+import errno
 import fcntl
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from .artifact import sha256_of
 from .download import fetch_wheel
 from .errors import SourceError
 
@@ -28,6 +32,8 @@ PINNED_WHEELS = {
 }
 
 _WHEEL = re.compile(r"pypi:(?P<dist>[A-Za-z0-9._-]+)==(?P<version>[^/#]+)/(?P<inside>[^#]+)(#sha256=(?P<pin>[0-9a-f]{64}))?")
+_OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+"""System errors that say nothing about the hub: a full disk, a folder that may not be written."""
 _HUB = re.compile(r"hub:(?P<kind>datasets/)?(?P<name>[^@/]+/[^@/]+)(@(?P<revision>[^@]+))?")
 
 
@@ -85,10 +91,25 @@ def fetch(text: str) -> Path:
     return source
 
 
-def is_cached(text: str) -> bool:
-    """Tell whether a wheel source can be read without a network."""
+def content_id(text: str) -> str:
+    """Return what names the content of a source: another content has another id, wherever it lies.
+
+    A wheel's pin and the path inside it; a hub repository's commit; the sha256 of a file, or over those of a folder's files.
+    Raises SourceError as `fetch` does.
+    """
     source = parse(text)
-    return isinstance(source, WheelSource) and _target(source).exists()
+    if isinstance(source, WheelSource):
+        return f"{source.pin}/{source.inside}"
+    path = fetch(text)
+    if isinstance(source, HubSource):
+        return path.name
+    try:
+        if path.is_file():
+            return sha256_of(path)
+        listing = {p.relative_to(path).as_posix(): sha256_of(p) for p in path.rglob("*") if p.is_file()}
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
 def cache_folder() -> Path:
@@ -165,6 +186,8 @@ def _from_hub(source: HubSource) -> Path:
             f"run once with a network, or give a local path"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
+            raise
         raise SourceError(
             f"{source.name}@{source.revision} cannot be had from the hub ({type(error).__name__}); "
             f"check its name, its revision and your access"

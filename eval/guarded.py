@@ -53,10 +53,16 @@ class Guarded:
         return f"{self.engine.id}+{self.guard.id}"
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Yield one guarded turn, checked as a chat checks it."""
+        """Yield one guarded turn, checked as a chat checks it. Raises EngineError when the guard could not judge."""
         session = Session(self.engine, self.guard, sampling)
         session.history = list(conversation[:-1])
         yield from session.ask(conversation[-1].content)
+        if session.last and session.last.verdict and session.last.verdict.failed:
+            # A chat refuses here; counted as a refusal, a broken guard would measure as a perfect one.
+            raise EngineError(
+                f"the guard could not judge the {session.last.verdict.rail} of a prompt, so nothing is measured; "
+                "train or install the guard again, or leave out prompts of many thousand words"
+            )
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return what a user would see for each conversation."""

@@ -15,6 +15,7 @@ MARKDOWN, JSON = "report.md", "report.json"
 
 def write(comparison: Comparison, out: Path) -> Artifact:
     """Write a `report` artifact for a comparison."""
+    order = {"systems": [system.records.id for system in comparison.systems]}
     inputs = {system.name: system.records.id for system in comparison.systems}
 
     def make(work: Path) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def write(comparison: Comparison, out: Path) -> Artifact:
         (work / MARKDOWN).write_text(as_markdown(comparison), encoding="utf-8")
         return {"figures": figures["lines"]}
 
-    return artifact.produce(out, "report", {}, inputs, make)
+    return artifact.produce(out, "report", order, inputs, make)
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

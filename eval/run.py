@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
+from ..core.errors import UsageError
 from ..core.jsonl import dump, read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..runtime.engine import Engine, Message, Sampling
@@ -39,9 +40,13 @@ def run(engine: Engine, suites: Sequence[Suite], judge: Judge, sampling: Samplin
     """Measure an engine on suites; returns a `records` artifact that names the engine's and the suites' content ids.
 
     `system` is what reports call it. Answers are asked in a fixed order of chunks; a killed run keeps its whole chunks.
+    Raises UsageError when a suite is named twice.
     """
     inputs = {"engine": engine.id, "judge": judge.id, **{f"suite:{suite.name}": suite.id for suite in suites}}
-    settings = {"system": system, "sampling": recipe.plain(sampling)}
+    names = [suite.name for suite in suites]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"the suite {twice[0]} is named twice; name each suite once")
+    settings = {"system": system, "sampling": recipe.plain(sampling), "suites": names}
     asked = [_Asked(suite.name, sample) for suite in suites for sample in suite.samples]
 
     def make(work: Path) -> dict[str, Any]:

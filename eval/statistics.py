@@ -38,11 +38,6 @@ def rate(hits: int, n: int) -> Rate:
     return Rate(hits, n, float(interval.low), float(interval.high))
 
 
-def upper_bound(hits: int, n: int) -> float:
-    """Return the one-sided 95 % Clopper-Pearson upper bound of a share; 1.0 without samples."""
-    return float(binomtest(hits, n, alternative="less").proportion_ci(method="exact").high) if n else 1.0
-
-
 def mcnemar(first: list[bool], second: list[bool]) -> Paired:
     """Compare two systems on the same prompts, in the same order, by McNemar's exact test (1947)."""
     gained = sum(b and not a for a, b in zip(first, second, strict=True))

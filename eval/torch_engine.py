@@ -16,15 +16,15 @@ _BATCH_TOKENS = 8192
 
 
 class TorchEngine:
-    """A float checkpoint artifact, on a GPU if there is one."""
+    """A float checkpoint artifact, on a GPU if there is one; float32 everywhere, so that one id means one reference."""
 
     def __init__(self, folder: Path | str) -> None:
         """Open a checkpoint artifact, its hashes verified."""
         self.artifact = artifact.load(folder, "checkpoint")
         self.template = ChatTemplate(self.artifact.path)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        self.model: Any = AutoModelForCausalLM.from_pretrained(self.artifact.path, dtype=dtype).to(self.device).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(self.artifact.path, dtype=torch.float32)
+        self.model.to(self.device).eval()
         ends = self.model.generation_config.eos_token_id
         self._ends = list(ends) if isinstance(ends, list) else [ends]
 
@@ -44,6 +44,8 @@ class TorchEngine:
     def continue_texts(self, prompts: Sequence[list[int]], sampling: Sampling) -> list[str]:
         """Return what the model writes after each list of token ids."""
         answers = [""] * len(prompts)
+        if sampling.temperature > 0:
+            torch.manual_seed(sampling.seed)
         for chosen in _batches([len(p) + sampling.max_new_tokens for p in prompts]):
             for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling), strict=True):
                 answers[index] = answer
@@ -56,7 +58,6 @@ class TorchEngine:
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
         options = {"max_new_tokens": sampling.max_new_tokens, "pad_token_id": self._ends[0], "eos_token_id": self._ends}
         if sampling.temperature > 0:
-            torch.manual_seed(sampling.seed)
             options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         else:
             options |= {"do_sample": False}

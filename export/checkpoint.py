@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..core import artifact, sources
 from ..core.artifact import Artifact
-from ..core.errors import ExportError, SourceError
+from ..core.errors import BreakfixError, ExportError, SourceError
 
 TEMPLATE = "chat_template.jinja"
 
@@ -27,10 +27,12 @@ def open_checkpoint(source: str, out: Path) -> Artifact:
     def make(work: Path) -> dict[str, Any]:
         path = sources.fetch(source)
         with quiet():
-            save_checkpoint(_load(path), _load_tokenizer(path), work)
+            with _reading(path):
+                model, tokenizer = _load(path), _load_tokenizer(path)
+            save_checkpoint(model, tokenizer, work)
         return {"source": source}
 
-    return artifact.produce(out, "checkpoint", {"source": source}, {}, make)
+    return artifact.produce(out, "checkpoint", {"source": source}, {"source": sources.content_id(source)}, make)
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
@@ -51,14 +53,31 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a reader of model files raises into a SourceError."""
+    try:
+        yield
+    except (BreakfixError, ModuleNotFoundError, MemoryError):
+        raise
+    except ImportError as error:
+        raise SourceError(f"{path} needs a package that is not installed: {' '.join(str(error).split())}") from error
+    except Exception as error:  # safetensors has a type of its own, and tokenizers raises a bare Exception
+        raise SourceError(f"{path} is no causal language model that transformers can read; check the file") from error
+
+
 def _load(path: Path) -> PreTrainedModel:
     """Load the weights in float32; a GGUF file's are dequantized and forget that they ever were quantized."""
-    try:
-        if path.suffix != ".gguf":
-            return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-        loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise SourceError(f"{path} is no causal language model that transformers can read; check the file") from error
+    is_gguf = path.suffix == ".gguf"
+    place = {"gguf_file": path.name} if is_gguf else {}
+    loaded, found = AutoModelForCausalLM.from_pretrained(
+        path.parent if is_gguf else path, **place, dtype=torch.float32, output_loading_info=True
+    )
+    # Tied weights, such as a head that is the embedding, do not count as missing; transformers would invent the others.
+    if lost := sorted(found["missing_keys"]):
+        raise SourceError(f"{path} lacks {len(lost)} of its model's weights, such as {lost[0]}; take a whole checkpoint")
+    if not is_gguf:
+        return loaded
     config = loaded.config
     vars(config).pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

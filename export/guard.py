@@ -114,31 +114,35 @@ def _to_onnx(model: GuardModel, path: Path) -> None:
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
-    """Return the probability of `unsafe` of each calibration row, one row a pass as the guard runs it."""
+    """Return the probability of `unsafe` of each calibration row: the worst of its windows, one a pass, as the guard reads."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     out = []
     with progress(f"calibrate on {path.name}", len(rows)) as step:
         for row in rows:
-            ids = np.asarray([row["input_ids"]], np.int64)
-            feed = {
-                "input_ids": ids,
-                "attention_mask": np.ones_like(ids),
-                "token_type_ids": np.asarray([row["type_ids"]], np.int64),
-            }
-            out.append(np.asarray(session.run(None, feed)[0])[0, 0])
+            out.append(max(_score(session, window) for window in row["windows"]))
             step(1)
     return np.asarray(out)
+
+
+def _score(session: ort.InferenceSession, window: dict[str, list[int]]) -> float:
+    ids, types = np.asarray([window["input_ids"]], np.int64), np.asarray([window["type_ids"]], np.int64)
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
+    return float(np.asarray(session.run(None, feed)[0])[0, 0])
 
 
 def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return thresholds by rail and level, each with its false-positive rate, its bound, its recall, and the agreement."""
     card: dict[str, Any] = {"thresholds": {}, "measured": {}}
     for rail in ("input", "output"):
-        on_rail = np.asarray([row["rail"] == rail for row in rows])
-        unsafe = np.asarray([bool(row["unsafe"]) for row in rows])
+        on_rail = np.asarray([row["rail"] == rail for row in rows], bool)
+        unsafe = np.asarray([row["unsafe"] for row in rows], bool)
         harmless, harmful = scores["int8"][on_rail & ~unsafe], scores["int8"][on_rail & unsafe]
+        if not len(harmless) or not len(harmful):
+            raise ExportError(
+                f"there are no calibration rows of both kinds for the {rail} rail; keep more families for calibration"
+            )
         card["thresholds"][rail], card["measured"][rail] = {}, {}
         for level, target in settings.levels.items():
             threshold = _threshold(harmless, target)

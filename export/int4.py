@@ -71,11 +71,11 @@ def int4(settings: Int4Settings, model: Path, out: Path) -> Artifact:
         say("export int4: build")
         _build(settings, checkpoint.path, work)
         copy_tokenizer(checkpoint.path, work)
-        ends = _configure(settings, checkpoint.path, work)
+        ends, context = _configure(settings, checkpoint.path, work)
         say("export int4: check")
         _check(checkpoint.path, work)
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-        return {"context": settings.context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1)}
+        return {"context": context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1)}
 
     return artifact.produce(out, "int4", recipe.plain(settings), {"model": checkpoint.id}, make)
 
@@ -92,8 +92,11 @@ def _build(settings: Int4Settings, source: Path, work: Path) -> None:
             raise ExportError(f"onnxruntime-genai's builder cannot export {source} with {options}: {error}") from error
 
 
-def _configure(settings: Int4Settings, source: Path, work: Path) -> list[int]:
-    """Cap the context, and pad with a token that never stands in a chat: genai masks every pad token it meets."""
+def _configure(settings: Int4Settings, source: Path, work: Path) -> tuple[list[int], int]:
+    """Cap the context, and pad with a token that never stands in a chat: genai masks every pad token it meets.
+
+    Returns the tokens that end an answer, and the context: no more than the model's own.
+    """
     path = work / CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     ends = config["model"]["eos_token_id"]
@@ -102,7 +105,7 @@ def _configure(settings: Int4Settings, source: Path, work: Path) -> list[int]:
     config["model"]["context_length"] = config["search"]["max_length"] = context
     config["model"]["pad_token_id"] = _pad_token(source, ends)
     artifact.write_atomic(path, json.dumps(config, indent=4))
-    return ends
+    return ends, context
 
 
 def _pad_token(source: Path, ends: list[int]) -> int:
@@ -126,6 +129,8 @@ def _check(source: Path, work: Path) -> None:
         generator.append_tokens(np.asarray([[1, 2, 3, 4]], np.int32))
         generator.generate_next_token()
         logits = generator.get_logits()
+    except OSError:
+        raise
     except Exception as error:  # genai raises RuntimeError and its own types
         raise ExportError(f"the export does not load or run in onnxruntime-genai ({error}); use other int4 settings") from error
     if not np.isfinite(logits).all():

@@ -26,7 +26,7 @@ _MOST_WINDOWS = 512
 
 
 class Scores(NamedTuple):
-    """What the classifier thinks of one text."""
+    """What the classifier thinks of one window of a text."""
 
     unsafe: float
     """Probability that the text asks for, or gives, something harmful."""
@@ -46,8 +46,8 @@ class Passage(NamedTuple):
 class Classifier(Protocol):
     """Anything that scores passages."""
 
-    def score(self, passages: Sequence[Passage]) -> list[Scores]:
-        """Return the scores of each passage; raises GuardError when it cannot."""
+    def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
+        """Return the scores of every window of each passage, at least one; raises GuardError when it cannot."""
         ...
 
 
@@ -65,13 +65,14 @@ class OnnxClassifier:
         """Return the content id of the guard file."""
         return self.artifact.id
 
-    def score(self, passages: Sequence[Passage]) -> list[Scores]:
-        """Score each passage by its worst window. Raises GuardError for a text too long to read whole."""
-        return [_worst(run_session(self._session, windows(self._tokenizer, passage))) for passage in passages]
+    def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
+        """Score every window of each passage. Raises GuardError for a text too long to read whole."""
+        rows = [run_session(self._session, windows(self._tokenizer, passage)) for passage in passages]
+        return [[_scores(row) for row in each] for each in rows]
 
 
 class ScriptedClassifier:
-    """A classifier for tests and demos: a text is as unsafe as the worst phrase it contains."""
+    """A classifier for tests and demos: each phrase in a text is a window of its own."""
 
     id = "scripted"
 
@@ -82,11 +83,11 @@ class ScriptedClassifier:
             rail: {"strict": 0.5, "balanced": 0.5, "permissive": 0.5} for rail in ("input", "output")
         }
 
-    def score(self, passages: Sequence[Passage]) -> list[Scores]:
-        """Return the worst scores of the phrases found in the prompt, or in the answer if there is one."""
+    def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
+        """Return the scores of the phrases found in the prompt, or in the answer if there is one."""
         harmless = Scores(0.0, 0.0, "S1")
         texts = [p.prompt if p.answer is None else p.answer for p in passages]
-        return [max((s for phrase, s in self.phrases.items() if phrase in t), default=harmless) for t in texts]
+        return [[s for phrase, s in self.phrases.items() if phrase in t] or [harmless] for t in texts]
 
 
 def open_session(folder: Path, threads: int) -> tuple[ort.InferenceSession, Tokenizer]:
@@ -150,7 +151,5 @@ def _cut(ids: list[int], size: int) -> list[list[int]]:
     return [ids[at : at + size] for at in starts]
 
 
-def _worst(probabilities: np.ndarray) -> Scores:
-    row = probabilities[int(probabilities[:, 0].argmax())]
-    hazard = HEADS[2 + int(row[2:].argmax())]
-    return Scores(float(row[0]), float(probabilities[:, 1].max()), hazard)
+def _scores(row: np.ndarray) -> Scores:
+    return Scores(float(row[0]), float(row[1]), HEADS[2 + int(row[2:].argmax())])

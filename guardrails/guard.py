@@ -54,8 +54,8 @@ class CalibratedClassifier(Protocol):
         """Return rail -> level -> probability."""
         ...
 
-    def score(self, passages: Sequence[Passage]) -> list[Scores]:
-        """Return the scores of each passage."""
+    def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
+        """Return the scores of every window of each passage, at least one."""
         ...
 
 
@@ -95,15 +95,17 @@ class Guard:
         elapsed = (time.perf_counter() - started) * 1000
         return Verdict(**{**vars(verdict), "milliseconds": round(elapsed, 2)})
 
-    def _judge(self, rail: Rail, scores: Sequence[Scores]) -> Verdict:
-        """Return the worst of what the policy makes of several spellings of one text."""
+    def _judge(self, rail: Rail, scores: Sequence[Sequence[Scores]]) -> Verdict:
+        """Return the worst of what the policy makes of every window of every spelling of one text."""
         found = [
             verdict
             for spelling in scores
-            for category, score in ((spelling.hazard, spelling.unsafe), (JAILBREAK, spelling.jailbreak))
+            for window in spelling
+            for category, score in ((window.hazard, window.unsafe), (JAILBREAK, window.jailbreak))
             if (verdict := self._apply(rail, category, score)).action != "allow"
         ]
-        allowed = Verdict("allow", rail, score=max(spelling.unsafe for spelling in scores))
+        # max() raises, and the guard refuses, where a spelling has no window: nobody has judged it.
+        allowed = Verdict("allow", rail, score=max(max(window.unsafe for window in spelling) for spelling in scores))
         return max(found, key=lambda v: (v.blocked, v.failed, v.score), default=allowed)
 
     def _apply(self, rail: Rail, category: str, score: float) -> Verdict:

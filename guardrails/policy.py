@@ -1,11 +1,11 @@
 """The policy: what to do about each category on each rail, and what to tell the user. One YAML file says it all.
 
-Numbers in a policy are probabilities of harm. A category without its own threshold uses the one that was calibrated on
-the guard file itself for the policy's level.
+Numbers in a policy are probabilities of harm. A hazard without its own threshold uses the one that was calibrated on
+the guard file itself for the policy's level. Nothing is calibrated for `jailbreak`: its thresholds are plain numbers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,9 +27,9 @@ class CategoryPolicy:
     action: Action = "block"
     """allow: ignore it. warn: let it through and say so. block: refuse."""
     input: float | None = None
-    """Threshold on the user's text, 0 to 1; None uses the calibrated one of the level."""
+    """Threshold on the user's text, 0 to 1; None uses the calibrated one of the level (jailbreak: 0.9)."""
     output: float | None = None
-    """Threshold on the model's answer, 0 to 1; None uses the calibrated one of the level."""
+    """Threshold on the model's answer, 0 to 1; None uses the calibrated one of the level (jailbreak: 1.0)."""
     message: str = "blocked"
     """Which of the policy's messages the user reads."""
 
@@ -42,6 +42,9 @@ class CategoryPolicy:
         ]
 
 
+_JAILBREAK = CategoryPolicy("warn", input=0.9, output=1.0)
+
+
 @dataclass(frozen=True)
 class Policy:
     """A whole policy."""
@@ -49,7 +52,7 @@ class Policy:
     level: Level = "balanced"
     """Which calibrated threshold applies: strict 5 %, balanced 2 %, permissive 0.5 % false positives."""
     categories: Mapping[str, CategoryPolicy] = field(default_factory=dict)
-    """Exceptions, by category (S1 to S13, jailbreak); every other hazard is blocked."""
+    """Exceptions, by category (S1 to S13, jailbreak); every other hazard is blocked, a jailbreak warned about."""
     messages: Mapping[str, str] = field(default_factory=dict)
     """What the user reads: `blocked`, `failed` (the guard could not judge) and any that a category names."""
 
@@ -67,8 +70,15 @@ class Policy:
         return found
 
     def of(self, category: str) -> CategoryPolicy:
-        """Return what to do about a category."""
-        return self.categories.get(category, CategoryPolicy())
+        """Return what to do about a category; jailbreak always comes with thresholds of its own."""
+        if category != JAILBREAK:
+            return self.categories.get(category, CategoryPolicy())
+        rule = self.categories.get(category, _JAILBREAK)
+        return replace(
+            rule,
+            input=_JAILBREAK.input if rule.input is None else rule.input,
+            output=_JAILBREAK.output if rule.output is None else rule.output,
+        )
 
 
 def load(name: str = "default") -> Policy:

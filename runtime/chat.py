@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..core import artifact
 from ..core.errors import ArtifactError
 from ..core.progress import console, say
+from .engine import ConversationTooLong
 from .session import Session
 
 
@@ -54,10 +55,23 @@ def chat(session: Session, lines: Iterable[str]) -> None:
 
 
 def answer(session: Session, text: str) -> None:
-    """Print one guarded answer, piece by piece."""
-    for piece in session.ask(text):
-        print(piece, end="", flush=True)
+    """Print one guarded answer, piece by piece; the oldest turns are forgotten when the conversation outgrew the model."""
+    whole, forgotten = list(session.history), 0
+    while True:
+        try:
+            for piece in session.ask(text):
+                print(piece, end="", flush=True)
+            break
+        except ConversationTooLong:
+            if not session.forget_oldest():
+                session.history = whole
+                say("(this message alone is longer than the model can read; send a shorter one)")
+                return
+            forgotten += 1
     print()
+    if forgotten:
+        turns = "turn is" if forgotten == 1 else f"{forgotten} turns are"
+        say(f"(the conversation outgrew the model: its oldest {turns} forgotten)")
     turn = session.last
     if turn is not None and turn.verdict is not None:
         verdict = turn.verdict

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from ..core.errors import EngineError
+
 
 class Message(NamedTuple):
     """One turn of a conversation."""
@@ -43,6 +45,10 @@ class Sampling:
         return found
 
 
+class ConversationTooLong(EngineError):
+    """A conversation leaves no room for an answer; raised before the answer's first piece."""
+
+
 class Engine(Protocol):
     """Anything that answers conversations."""
 
@@ -52,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Yield one answer piece by piece; the pieces joined are the answer."""
+        """Yield one answer piece by piece; the pieces joined are the answer. Raises ConversationTooLong."""
         ...
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnxruntime_genai
 
 from ..core import artifact
 from ..core.errors import EngineError
-from .engine import Conversation, Sampling
+from .engine import Conversation, ConversationTooLong, Sampling
 from .template import ChatTemplate
 
 # The package fills its namespace at run time, which no type checker can follow.
@@ -40,18 +41,19 @@ class GenAIEngine:
         return self.artifact.id
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Yield one answer token by token, never a part of a character. Raises EngineError when it does not fit."""
+        """Yield one answer token by token, never a part of a character. Raises EngineError when it cannot."""
         ids = self.template.encode(conversation)
-        generator = self._generator(1, len(ids), sampling)
-        generator.append_tokens(np.asarray([ids], np.int32))
         text_of = self.template.decode_stream()
-        while not generator.is_done():
-            generator.generate_next_token()
-            token = int(generator.get_next_tokens()[0])
-            if token in self._ends:
-                break
-            if text := text_of(token):
-                yield text
+        with _in_a_sentence():
+            generator = self._generator(1, len(ids), sampling)
+            generator.append_tokens(np.asarray([ids], np.int32))
+            while not generator.is_done():
+                generator.generate_next_token()
+                token = int(generator.get_next_tokens()[0])
+                if token in self._ends:
+                    break
+                if text := text_of(token):
+                    yield text
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return one answer for each conversation.
@@ -71,13 +73,14 @@ class GenAIEngine:
         return answers
 
     def _batch(self, prompts: list[list[int]], sampling: Sampling) -> list[str]:
-        generator = self._generator(len(prompts), len(prompts[0]), sampling)
-        generator.append_tokens(np.asarray(prompts, np.int32))
-        while not generator.is_done():
-            generator.generate_next_token()
+        with _in_a_sentence():
+            generator = self._generator(len(prompts), len(prompts[0]), sampling)
+            generator.append_tokens(np.asarray(prompts, np.int32))
+            while not generator.is_done():
+                generator.generate_next_token()
+            rows = [generator.get_sequence(row)[len(prompt) :].tolist() for row, prompt in enumerate(prompts)]
         answers = []
-        for row, prompt in enumerate(prompts):
-            ids = [int(token) for token in generator.get_sequence(row)[len(prompt) :]]
+        for ids in rows:
             end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids))
             answers.append(self.template.decode(ids[:end]))
         return answers
@@ -85,7 +88,9 @@ class GenAIEngine:
     def _generator(self, batch: int, prompt_tokens: int, sampling: Sampling) -> Any:
         room = self.context - prompt_tokens
         if room < 1:
-            raise EngineError(f"the conversation has {prompt_tokens} tokens, the model reads {self.context}; shorten it")
+            raise ConversationTooLong(
+                f"the conversation has {prompt_tokens} tokens, the model reads {self.context}; shorten it"
+            )
         parameters = og.GeneratorParams(self._model)
         options = {"batch_size": batch, "max_length": prompt_tokens + min(room, sampling.max_new_tokens)}
         if sampling.temperature > 0:
@@ -95,3 +100,14 @@ class GenAIEngine:
             options |= {"do_sample": False}
         parameters.set_search_options(**options)
         return og.Generator(self._model, parameters)
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """Turn what genai raises while it generates into an EngineError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise EngineError(
+            f"onnxruntime-genai cannot generate with this model ({error}); free some memory or export it again"
+        ) from error

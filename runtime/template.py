@@ -1,7 +1,7 @@
 """From a conversation to token ids and back: the tokenizer and chat template that lie beside the weights.
 
-Special tokens inside a message are not markup but text somebody typed; they are taken out, so that nobody can close
-a turn and open another one from inside a message.
+Special tokens inside a message are not markup but text somebody typed; a space takes their place, so that nobody can
+close a turn and open another one from inside a message, nor have a word read as one that the guard judged in two pieces.
 """
 
 import re
@@ -77,7 +77,7 @@ class ChatTemplate:
 
     def _clean(self, text: str) -> str:
         text = text.encode("utf-8", "replace").decode("utf-8")
-        while self._special and (cleaned := self._special.sub("", text)) != text:
+        while self._special and (cleaned := self._special.sub(" ", text)) != text:
             text = cleaned
         return text
 

@@ -179,6 +179,11 @@ def test_ctrl_c_is_one_sentence_and_130(tmp_path):
     assert said == "breakfix: stopped; run the same command again, it goes on from its last finished part\n"
 
 
+def test_a_stopped_chat_promises_nothing(python):
+    code = "import sys; from breakfix import cli; sys.argv = ['breakfix', 'chat']; cli._stopped()"
+    assert one_sentence(python("-c", code)) == "stopped"
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

@@ -5,6 +5,7 @@ mix needs no foreign licence and keeps the model's own voice. The base model's a
 what an unsafe answer looks like; they are never a training target of the chat model.
 """
 
+import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from typing import Any
 
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
-from ..core.jsonl import read_jsonl, write_jsonl
+from ..core.errors import DataError
+from ..core.jsonl import dump, read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..eval.judge import ActJudge, is_degenerate
 from ..eval.suites import Suite
@@ -28,18 +30,20 @@ ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
 
 @dataclass(frozen=True)
 class Mix:
-    """What SFT sees, in units of two rows that are learned in one step; what is left over goes to the preference stage."""
+    """What SFT sees, a unit always in one step; what is left over goes to the preference stage."""
 
     pairs: int = 700
     """Minimal pairs: a harmful request and the harmless one that shares its words."""
     easy: int = 300
     """A plainly harmful request beside a general one: what no model should confuse, and this one would."""
 
+    harmless: int = 0
+    """Harmless requests alone, look-alikes and general ones: they set how readily the model answers."""
+
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
-        return (
-            ["pairs and easy must be at least 0 and not both 0"] if min(self.pairs, self.easy) < 0 or self == Mix(0, 0) else []
-        )
+        counts = (self.pairs, self.easy, self.harmless)
+        return [] if min(counts) >= 0 and sum(counts) > 0 else ["pairs, easy and harmless must be at least 0, and not all 0"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,14 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
     """
     checkpoint = artifact.load(base, "checkpoint")
     rows = [row for source in settings.sources for row in read_source(source)]
-    inputs = {"base": checkpoint.id, **{f"suite:{suite.name}": suite.id for suite in suites}, "rows": _digest(rows)}
+    if len({row.id for row in rows}) < len(rows):
+        raise DataError("two training sources give rows of the same id; rename one of the files")
+    inputs = {
+        "base": checkpoint.id,
+        "judge": ActJudge.id,
+        **{f"suite:{suite.name}": suite.id for suite in suites},
+        "rows": _digest(rows),
+    }
 
     def make(work: Path) -> dict[str, Any]:
         scratch = work / artifact.SCRATCH
@@ -86,7 +97,7 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
 
 
 def _digest(rows: Sequence[Row]) -> str:
-    return artifact.content_id("rows", {row.id: {"sha256": f"{row.prompt}\n{row.answer}"} for row in rows})
+    return hashlib.sha256("\n".join(dump(row._asdict()) for row in rows).encode()).hexdigest()
 
 
 def _once(path: Path, make) -> list[dict[str, Any]]:
@@ -168,6 +179,8 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     unit_of = {row.id: pair for pair in whole for row in by_pair[pair]}
     for number, (bad, good) in enumerate(zip(harmful, general, strict=False)):
         unit_of[bad.id] = unit_of[good.id] = f"easy-{number}"
+    left = [row for row in rows if row.label != "unsafe" and row.answer and row.id not in unit_of]
+    unit_of |= {row.id: row.id for row in left[: settings.mix.harmless]}
     # Once more: what is left over stands behind what was chosen, and the preference stage asks from the front.
     random.Random(settings.seed + 1).shuffle(rows)
     return [{**row._asdict(), "use": _use(row, unit_of), "unit": unit_of.get(row.id, row.id)} for row in rows]

@@ -54,6 +54,13 @@ class CycleRecipe:
     expected_seconds: Mapping[str, int] = field(default_factory=dict)
     """How long each stage took where the recipe was measured; the remaining time is scaled from it."""
 
+    def problems(self) -> list[str]:
+        """Return what is wrong between the stages."""
+        fine = self.dpo.opening_tokens < self.preferences.answer_tokens
+        return (
+            [] if fine else ["dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected"]
+        )
+
 
 class Stage(NamedTuple):
     """One stage: its name is its folder's."""

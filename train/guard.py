@@ -4,6 +4,7 @@ What is unsafe comes in pairs that share their words, and jailbreak framings are
 around harmful ones, so that neither a word nor a framing is the label. Unsafe answers are the base model's own.
 """
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from ..core.jsonl import read_jsonl, write_jsonl
 from ..eval.judge import ActJudge
 from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
 from ..guardrails.classifier import HEADS, WINDOW, Passage, windows
+from ..guardrails.normalize import forms
 from . import loop
 from .curate import BASE_ANSWERS, ROWS
 from .loop import LoopSettings
@@ -64,8 +66,7 @@ def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
 
     def make(work: Path) -> dict[str, Any]:
         encoder = sources.fetch(settings.encoder)
-        examples = build_examples(settings, read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS))
-        kept = _calibration_families(settings, examples)
+        examples, kept = build_examples(settings, read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS))
         tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -73,31 +74,40 @@ def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
             model = _fit(settings, encoder, rows, work)
+        if not loop.is_first_process():
+            return {}
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
         AutoConfig.from_pretrained(encoder).save_pretrained(work)
         tokenizer.save(str(work / "tokenizer.json"))
         write_jsonl(work / CALIBRATION_ROWS, calibration)
         return {"examples": len(rows), "unsafe": sum(r["unsafe"] for r in rows), "calibration": len(calibration)}
 
-    return artifact.produce(out, "classifier", recipe.plain(settings), {"data": dataset.id}, make)
+    framings = hashlib.sha256((CORPUS / "wrappers.jsonl").read_bytes()).hexdigest()
+    inputs = {"data": dataset.id, "framings": framings, "judge": ActJudge.id}
+    return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
 
 
 def build_examples(
     settings: GuardSettings, rows: Sequence[dict[str, Any]], base_answers: Sequence[dict[str, Any]]
-) -> list[Example]:
-    """Return passages of every kind: prompts, prompts in framings, harmless answers, and the base model's harmful ones."""
+) -> tuple[list[Example], set[str]]:
+    """Return passages of every kind, and the families kept for calibration.
+
+    Prompts, prompts in framings, harmless answers, and the base model's harmful ones. A kept framing is put around kept
+    requests only, and any other around others, so that nothing trained on stands in the calibration rows.
+    """
     dice = random.Random(settings.loop.seed)
     prompts = [
         Example(Passage(r["prompt"]), r["label"] == "unsafe", False, r["hazard"] if r["label"] == "unsafe" else "", r["family"])
         for r in rows
     ]
-    harmful, harmless = [e for e in prompts if e.unsafe], [e for e in prompts if not e.unsafe]
+    framings = read_jsonl(CORPUS / "wrappers.jsonl", ("family", "kind", "template"))
+    kept = _kept(settings, {e.family for e in prompts}) | _kept(settings, {f"framing/{f['family']}" for f in framings})
     framed = []
-    for framing in read_jsonl(CORPUS / "wrappers.jsonl", ("family", "kind", "template")):
-        cores = dice.sample(harmful, settings.wrapped // 2) + dice.sample(harmless, settings.wrapped // 2)
-        for core in cores:
+    for framing in framings:
+        family = f"framing/{framing['family']}"
+        fitting = [e for e in prompts if (e.family in kept) == (family in kept)]
+        for core in (core for unsafe in (True, False) for core in _some(dice, settings.wrapped // 2, fitting, unsafe)):
             text = framing["template"].replace("{request}", core.passage.prompt)
-            family = f"framing/{framing['family']}"
             framed.append(Example(Passage(text), core.unsafe, framing["kind"] == "jailbreak", core.hazard, family))
     answered = [r for r in rows if r["answer"]]
     dice.shuffle(answered)
@@ -108,13 +118,19 @@ def build_examples(
         if judge.judge(said["prompt"], said["answer"]).outcome == "complied":
             row = by_id[said["id"]]
             answers.append(Example(Passage(row["prompt"], said["answer"]), True, False, row["hazard"], row["family"]))
-    return prompts + framed + answers
+    return prompts + framed + answers, kept
 
 
-def _calibration_families(settings: GuardSettings, examples: Sequence[Example]) -> set[str]:
-    families = sorted({example.family for example in examples})
-    random.Random(settings.loop.seed + 1).shuffle(families)
-    return set(families[: round(settings.calibration * len(families))])
+def _some(dice: random.Random, count: int, examples: Sequence[Example], unsafe: bool) -> list[Example]:
+    fitting = [example for example in examples if example.unsafe == unsafe]
+    return dice.sample(fitting, min(count, len(fitting)))
+
+
+def _kept(settings: GuardSettings, families: set[str]) -> set[str]:
+    """Return the families that are kept for calibration."""
+    ordered = sorted(families)
+    random.Random(settings.loop.seed + 1).shuffle(ordered)
+    return set(ordered[: round(settings.calibration * len(ordered))])
 
 
 def _encode(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
@@ -127,9 +143,11 @@ def _encode(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
 
 
 def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
-    ids, types = windows(tokenizer, example.passage)[0]
-    rail = "input" if example.passage.answer is None else "output"
-    return {"rail": rail, "unsafe": example.unsafe, "input_ids": ids, "type_ids": types}
+    """Return every window of every spelling, as the guard will read them: its score is the worst of them."""
+    prompt, answer = example.passage
+    spellings = [Passage(form) for form in forms(prompt)] if answer is None else [Passage(prompt, f) for f in forms(answer)]
+    read = [{"input_ids": ids, "type_ids": types} for spelling in spellings for ids, types in windows(tokenizer, spelling)]
+    return {"rail": "input" if answer is None else "output", "unsafe": example.unsafe, "windows": read}
 
 
 def _fit(settings: GuardSettings, encoder: Path, rows: list[dict[str, Any]], work: Path) -> GuardModel:

@@ -4,6 +4,7 @@ trl and peft train; this module only says how. It knows no data.
 """
 
 import contextlib
+import json
 import logging
 import os
 import random
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 import torch
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, PreTrainedModel, PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..core import artifact
 from ..core.progress import progress
@@ -37,6 +37,11 @@ class LoraSettings:
     first_layer: int = 0
     """Layers below this one stay as they are, which saves their backward pass."""
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        fine = self.rank >= 1 and self.alpha >= 1 and self.first_layer >= 0
+        return [] if fine else ["rank and alpha must be at least 1, first_layer at least 0"]
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -51,6 +56,17 @@ class LoopSettings:
     save_steps: int = 20
     """Optimizer steps between checkpoints: what a kill costs at most."""
     seed: int = 0
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        found = []
+        if self.learning_rate <= 0 or self.epochs <= 0:
+            found.append("learning_rate and epochs must be above 0")
+        if self.batch_rows < 2 or self.batch_rows % 2:
+            found.append("batch_rows must be even and at least 2, so that both halves of a pair fit one step")
+        if self.save_steps < 1 or not 0 <= self.warmup < 1:
+            found.append("save_steps must be at least 1 and warmup a share below 1")
+        return found
 
 
 def lora(settings: LoraSettings, model: PreTrainedModel) -> LoraConfig:
@@ -127,19 +143,45 @@ def train(trainer: Any, work: Path, what: str) -> dict[str, Any]:
     trainer.remove_callback(PrinterCallback)
     log = _Log(what)
     trainer.add_callback(log)
-    checkpoints = work / CHECKPOINTS
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     with log.closing():
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(work / CHECKPOINTS))
+    # The last checkpoint is written by every process; nobody may publish before all are done.
+    trainer.accelerator.wait_for_everyone()
     return {"steps": trainer.state.global_step, "losses": log.losses(trainer.state.log_history)}
 
 
 def train_adapter(trainer: Any, work: Path, what: str) -> dict[str, Any]:
     """Run a trainer on a peft model and write the adapter, once, into the work folder."""
     facts = train(trainer, work, what)
-    if trainer.is_world_process_zero():
+    if is_first_process():
         trainer.model.save_pretrained(work)
+        _forget_paths(work)
     return facts
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one that writes results."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _forget_paths(work: Path) -> None:
+    """Take out where the base model lay: the same adapter has the same id wherever it was trained."""
+    (work / "README.md").unlink(missing_ok=True)
+    path = work / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = None
+    artifact.write_atomic(path, json.dumps(config, indent=1, sort_keys=True))
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint whose state, which is written last, can be read; a kill can cut any of them short."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
 
 
 class _Log(TrainerCallback):

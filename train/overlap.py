@@ -7,6 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+_LEAST = 4
+"""Words from which a short text is a question of its own, and not a phrase anybody uses."""
 _WORD = re.compile(r"\w+")
 
 
@@ -24,17 +26,19 @@ def ngrams(text: str, n: int) -> set[tuple[str, ...]]:
 class OverlapIndex:
     """Tells whether a text shares a word n-gram with any of the texts it was built on.
 
-    A text shorter than n words overlaps when it is wholly one of theirs.
+    One of theirs that is shorter than n words, but no shorter than four, overlaps a text that holds it whole; a shorter
+    one ("hi there") only a text that is just that.
     """
 
     def __init__(self, texts: Iterable[str], n: int) -> None:
         """Index the n-grams of some texts."""
         self._n = n
         self._grams = set().union(*(ngrams(text, n) for text in texts))
+        self._sizes = {len(gram) for gram in self._grams if len(gram) >= _LEAST}
 
     def overlaps(self, text: str) -> bool:
         """Tell whether the text shares an n-gram."""
-        return not self._grams.isdisjoint(ngrams(text, self._n))
+        return any(not self._grams.isdisjoint(ngrams(text, size)) for size in {*self._sizes, self._n})
 
 
 def near_duplicates(texts: Sequence[str], threshold: float) -> list[int | None]:

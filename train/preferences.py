@@ -51,7 +51,7 @@ def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path
         write_jsonl(work / PAIRS, pairs)
         return {"asked": dict(Counter(r["label"] for r in rows)), "pairs": dict(Counter(p["mistake"] for p in pairs))}
 
-    inputs = {"model": checkpoint.id, "data": dataset.id}
+    inputs = {"model": checkpoint.id, "data": dataset.id, "judge": ActJudge.id}
     return artifact.produce(out, "pairs", recipe.plain(settings), inputs, make)
 
 

@@ -64,8 +64,9 @@ def load(name: str) -> Suite:
     source = given or card.source
     if not source:
         raise UsageError(f"the suite {name} ({card.licence}) is not part of Breakfix; give its file as {name}=PATH")
+    path = sources.fetch(source)
     try:
-        samples = card.load(sources.fetch(source))
+        samples = card.load(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source} cannot be read as UTF-8 text; give a {name} file") from error
     if len({sample.id for sample in samples}) != len(samples) or not samples:

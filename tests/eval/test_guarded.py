@@ -77,3 +77,16 @@ def test_the_guard_measured_on_records_is_the_guard_measured_on_the_engine(recor
     engines = {"live": ScriptedEngine(ANSWERS, "the-model"), "recorded": Recorded(records)}
     made = [run(Guarded(e, GUARD), [SUITE], ActJudge(), SAMPLING, tmp_path / n, "guarded") for n, e in engines.items()]
     assert made[0].id == made[1].id
+
+
+@pytest.mark.parametrize(("prompt", "rail"), [("crash", "input"), ("hi", "output")])
+def test_a_guard_that_could_not_judge_is_no_refusal(prompt, rail):
+    class Broken(ScriptedClassifier):
+        def score(self, passages):
+            if any("crash" in (p.prompt if p.answer is None else p.answer) for p in passages):
+                raise RuntimeError("no kernel")
+            return super().score(passages)
+
+    guard = Guard(Broken({}), Policy(messages=MESSAGES))
+    with pytest.raises(EngineError, match=f"could not judge the {rail}"):
+        Guarded(ScriptedEngine({"hi": "I crash."}), guard).generate([user(prompt)], SAMPLING)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from breakfix.core.errors import ArtifactError
+from breakfix.core.errors import ArtifactError, UsageError
 from breakfix.core.jsonl import read_jsonl
 from breakfix.eval.judge import ActJudge
 from breakfix.eval.run import RECORDS, run
@@ -125,4 +125,11 @@ def test_other_conditions_do_not_go_on_with_anothers_run(tmp_path, change):
     sampling = Sampling(max_new_tokens=64) if change == "sampling" else SAMPLING
     with pytest.raises(ArtifactError, match="unfinished work for another order"):
         measure(engine, tmp_path / "r", suites, sampling)
+    assert engine.asked == []
+
+
+def test_a_suite_named_twice_is_refused(tmp_path):
+    engine = ScriptedEngine(answer)
+    with pytest.raises(UsageError, match="harm is named twice"):
+        measure(engine, tmp_path / "r", [SUITES[0], SUITES[0]])
     assert engine.asked == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakfix.eval.statistics import Paired, mcnemar, rate, upper_bound
+from breakfix.eval.statistics import Paired, mcnemar, rate
 
 SHARES = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=200)
@@ -52,23 +52,6 @@ def test_a_rate_of_nothing_is_no_number_and_knows_nothing():
     found = rate(0, 0)
     assert math.isnan(found.value)
     assert (found.low, found.high) == (0.0, 1.0)
-
-
-@given(st.integers(1, 2000))
-def test_no_hits_leave_the_bound_of_their_number(n):
-    # With no hit, Clopper-Pearson solves (1 - p) ** n = 0.05: the rule of three.
-    assert upper_bound(0, n) == pytest.approx(1 - 0.05 ** (1 / n), rel=1e-6)
-
-
-@given(SHARES)
-def test_a_bound_lies_above_its_rate(share):
-    hits, n = share
-    assert hits / n < upper_bound(hits, n) or hits == n
-    assert upper_bound(n, n) == 1.0
-
-
-def test_a_bound_without_samples_promises_nothing():
-    assert upper_bound(0, 0) == 1.0
 
 
 def test_mcnemar_counts_only_what_changed():

@@ -128,12 +128,15 @@ def test_a_tokenizer_without_the_two_marks_is_refused():
         windows(bare, Passage("w"))
 
 
-def test_the_worst_window_gives_the_score(tmp_path):
+def test_every_window_has_its_scores(tmp_path):
     classifier = OnnxClassifier(guard_folder(tmp_path / "guard").path)
     late = "hello " * 500 + "bomb " + "hello " * 500
-    harmless, harmful = classifier.score([Passage("hello"), Passage(late)])
+    (harmless,), scores = classifier.score([Passage("hello"), Passage(late)])
     assert (harmless.unsafe, harmless.jailbreak) == pytest.approx((0.1, 0.05))
-    assert (harmful.unsafe, harmful.hazard) == (pytest.approx(0.9), "S9")
+    assert len(scores) > 5
+    assert {window.hazard for window in scores if window.unsafe > 0.5} == {"S9"}
+    assert max(window.unsafe for window in scores) == pytest.approx(0.9)
+    assert min(window.unsafe for window in scores) == pytest.approx(0.1)
 
 
 def test_the_order_and_number_of_passages_change_no_score(tmp_path):
@@ -213,4 +216,4 @@ def test_a_folder_without_thresholds_is_refused(tmp_path, text):
 def test_the_scripted_classifier_reads_the_answer_where_there_is_one():
     classifier = ScriptedClassifier({"bad": Scores(0.8, 0.0, "S2"), "worse": Scores(0.9, 0.0, "S9")})
     scores = classifier.score([Passage("bad"), Passage("bad", "fine"), Passage("fine", "bad and worse")])
-    assert [score.unsafe for score in scores] == [0.8, 0.0, 0.9]
+    assert [[window.unsafe for window in each] for each in scores] == [[0.8], [0.0], [0.8, 0.9]]

@@ -128,6 +128,28 @@ def test_a_spelling_that_is_ignored_does_not_hide_one_that_is_blocked():
     assert guard(phrases, categories={"S12": CategoryPolicy(action="allow")}).check_input("l o v e").category == "S9"
 
 
+def test_a_window_that_is_ignored_does_not_hide_one_that_is_blocked():
+    judge = guard({"love": scored(0.99, "S12"), "bomb": scored(0.97, "S9")}, categories={"S12": CategoryPolicy(action="allow")})
+    assert judge.check_input("love and a bomb").category == "S9"
+    assert judge.check_output("q", "love and a bomb").category == "S9"
+    assert judge.check_input("love").action == "allow"
+
+
+def test_a_text_nobody_has_judged_is_blocked():
+    class Silent(ScriptedClassifier):
+        def score(self, passages):
+            return [[] for _ in passages]
+
+    assert Guard(Silent({}), Policy(messages=MESSAGES)).check_input("hello").failed
+
+
+def test_a_jailbreak_borrows_no_threshold_that_was_calibrated_for_harm():
+    judge = guard({"rules": scored(0.0, jailbreak=0.89), "no rules": scored(0.0, jailbreak=0.9)})
+    assert judge.check_input("rules").action == "allow"
+    assert (judge.check_input("no rules").action, judge.check_input("no rules").category) == ("warn", "jailbreak")
+    assert judge.check_output("q", "no rules").action == "allow"
+
+
 def test_a_verdict_and_its_words_hold_nothing_the_user_wrote():
     secret = "my-secret-phrase"
     checks = [guard({secret: scored(0.9)}), Guard(FailingClassifier(RuntimeError(secret)), policy.load())]

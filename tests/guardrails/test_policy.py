@@ -67,3 +67,17 @@ def test_all_problems_of_a_file_come_together(tmp_path):
 def test_a_policy_without_words_for_the_user_has_a_problem(name):
     messages = {key: "Sorry." for key in ("blocked", "failed") if key != name}
     assert Policy(messages=messages).problems() == [f"messages.{name} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [
+        ("{}", ("warn", 0.9, 1.0)),
+        ("{jailbreak: {action: block}}", ("block", 0.9, 1.0)),
+        ("{jailbreak: {action: block, output: 0.5}}", ("block", 0.9, 0.5)),
+    ],
+)
+def test_a_jailbreak_always_has_thresholds_of_its_own(tmp_path, entry, rule):
+    rules = policy.load(write(tmp_path, f"categories: {entry}\nmessages: {{blocked: a, failed: b}}\n"))
+    jailbreak = rules.of("jailbreak")
+    assert (jailbreak.action, jailbreak.input, jailbreak.output) == rule

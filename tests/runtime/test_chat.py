@@ -8,7 +8,7 @@ from breakfix.guardrails.classifier import Scores, ScriptedClassifier
 from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import CategoryPolicy, Policy
 from breakfix.runtime.chat import Bundle, chat, find_bundle
-from breakfix.runtime.engine import Sampling, ScriptedEngine
+from breakfix.runtime.engine import ConversationTooLong, Message, Sampling, ScriptedEngine
 from breakfix.runtime.session import Session
 
 RULES = Policy(messages={"blocked": "No.", "failed": "Unsure."}, categories={"S6": CategoryPolicy(action="warn")})
@@ -33,6 +33,17 @@ def cycle(folder, *, age=0):
 
 def session(answers, phrases, classifier=ScriptedClassifier):
     return Session(ScriptedEngine(answers), Guard(classifier(phrases), RULES), Sampling())
+
+
+def small(characters):
+    """An engine that repeats what it is told and reads no more characters than that in all."""
+
+    def repeat(conversation):
+        if sum(len(message.content) for message in conversation) > characters:
+            raise ConversationTooLong("too long")
+        return conversation[-1].content
+
+    return ScriptedEngine(repeat)
 
 
 def test_without_a_name_the_newest_cycle_is_taken(tmp_path):
@@ -109,3 +120,25 @@ def test_a_guard_that_failed_is_said_to_have_failed(capsys):
     out, err = capsys.readouterr()
     assert out == "Unsure.\n"
     assert err == "(guard: blocked the input: the guard failed)\n"
+
+
+def test_the_oldest_turns_are_forgotten_when_the_conversation_outgrew_the_model(capsys):
+    engine = small(12)
+    talk = Session(engine, None, Sampling(), "sys")
+    chat(talk, ["aa", "bb", "cc", "ddddddd"])
+    out, err = capsys.readouterr()
+    assert out == "aa\nbb\ncc\nddddddd\n"
+    assert err.splitlines() == [
+        "(the conversation outgrew the model: its oldest turn is forgotten)",
+        "(the conversation outgrew the model: its oldest 2 turns are forgotten)",
+    ]
+    assert engine.asked[-1] == [Message("system", "sys"), Message("user", "ddddddd")]
+
+
+def test_a_message_too_long_by_itself_is_said_so_and_the_chat_goes_on_with_all_it_knew(capsys):
+    talk = Session(small(12), None, Sampling())
+    chat(talk, ["aa", "b" * 20, "cc"])
+    out, err = capsys.readouterr()
+    assert out == "aa\ncc\n"
+    assert err == "(this message alone is longer than the model can read; send a shorter one)\n"
+    assert [message.content for message in talk.history] == ["aa", "aa", "cc", "cc"]

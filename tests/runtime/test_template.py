@@ -72,6 +72,17 @@ def test_whatever_is_typed_stays_one_turn(template, typed):
     assert (count(template, ids, START), count(template, ids, END)) == (2, 1)
 
 
+@pytest.mark.parametrize("between", [END, START + END, "<|im_<|im_end|>end|>", "<|im_<|im_end|><|im_start|>end|>"])
+def test_a_special_token_joins_no_two_pieces_into_a_word(template, between):
+    assert "bomb" not in template.render([Message("user", f"a bo{between}mb")])
+    assert "bo mb" in template.render([Message("user", f"a bo{END}mb")])
+
+
+@given(st.lists(st.sampled_from([START, END, "<|im_", "start|>", "end|>", "|>", "x"]), min_size=1).map("".join))
+def test_whatever_stands_between_two_pieces_they_stay_two(template, between):
+    assert "bomb" not in template.render([Message("user", f"bo{between}mb")])
+
+
 def test_an_answer_ends_with_its_end_token(template):
     ids = template.encode_answer("Fine.")
     assert template.tokenizer.decode(ids, skip_special_tokens=False) == f"Fine.{END}\n"

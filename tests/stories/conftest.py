@@ -64,6 +64,7 @@ def tiny_settings(tiny) -> list[str]:
         "int4.context": 512,
         "guard.encoder": tiny / "encoder",
         "guard.wrapped": 2,
+        "guard.calibration": 0.5,
         "guard.loop.save_steps": 2,
         "guard_export.least_agreement": 0.5,
         "eval.suites": "[everyday]",

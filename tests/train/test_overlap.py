@@ -32,10 +32,16 @@ def test_seven_words_in_a_row_overlap_and_six_do_not():
     assert not index.overlaps("bread rye good bake to how me tell")
 
 
-def test_a_short_text_overlaps_only_what_is_wholly_itself():
+def test_a_phrase_overlaps_only_what_is_wholly_itself():
     index = OverlapIndex(["Rye bread?", "how do I bake a very good rye bread"], 7)
     assert index.overlaps("rye bread")
     assert not index.overlaps("good rye bread")
+
+
+def test_a_short_question_overlaps_what_holds_it_whole():
+    index = OverlapIndex(["How do I bake?"], 7)
+    assert index.overlaps("My oven came today, and how do I bake in it?")
+    assert not index.overlaps("How do I boil it?")
 
 
 def test_nothing_overlaps_an_empty_index():
