@@ -70,9 +70,10 @@ def _load(path: Path) -> PreTrainedModel:
     """Load the weights in float32; a GGUF file's are dequantized and forget that they ever were quantized."""
     is_gguf = path.suffix == ".gguf"
     place = {"gguf_file": path.name} if is_gguf else {}
-    loaded, found = AutoModelForCausalLM.from_pretrained(
+    opened: Any = AutoModelForCausalLM.from_pretrained(
         path.parent if is_gguf else path, **place, dtype=torch.float32, output_loading_info=True
     )
+    loaded, found = opened
     # Tied weights, such as a head that is the embedding, do not count as missing; transformers would invent the others.
     if lost := sorted(found["missing_keys"]):
         raise SourceError(f"{path} lacks {len(lost)} of its model's weights, such as {lost[0]}; take a whole checkpoint")

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from breakfix.core import artifact
-from breakfix.core.errors import ArtifactError
+from breakfix.core.errors import ArtifactError, UsageError
 
 RECIPE = {"name": "tiny", "loop": {"steps": 3, "rate": 0.1}}
 INPUTS = {"base": "1" * 64}
@@ -42,6 +43,41 @@ def edit(path, change):
     manifest = json.loads((path / "manifest.json").read_text())
     change(manifest)
     (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+# Orders that cannot be carried out
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", ""])
+def test_a_folder_without_a_name_of_its_own_cannot_be_made(out):
+    with pytest.raises(UsageError, match="a name of its own"):
+        order(out, never)
+
+
+def test_a_nameless_folder_is_no_artifact(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        artifact.load(".")
+
+
+@pytest.mark.parametrize("free", [0, 1 << 20])
+def test_what_fails_on_a_full_disk_is_told_as_that(tmp_path, monkeypatch, free):
+    def make(work):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(OSError if free == 0 else RuntimeError) as caught:
+        order(tmp_path / "out", make)
+    if free == 0:
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "out.partial"))
+
+
+def test_a_library_that_names_the_full_disk_is_believed(tmp_path):
+    def make(work):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="No space left"):
+        order(tmp_path / "out", make)
 
 
 # What is published
@@ -170,7 +206,7 @@ def cut(path):
 def swap(path):
     """Change a file and its hash in the manifest: only the id still tells."""
     (path / "a.txt").write_text("other")
-    digest = artifact._sha256(path / "a.txt")
+    digest = artifact.sha256_of(path / "a.txt")
     edit(path, lambda m: m["files"]["a.txt"].update(sha256=digest))
 
 

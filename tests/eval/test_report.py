@@ -63,6 +63,7 @@ def test_the_json_holds_every_figure(comparison):
 def test_a_report_is_an_artifact_of_the_records_it_was_made_from(comparison, tmp_path):
     written = report.write(comparison, tmp_path / "report")
     assert written.manifest["inputs"] == {system.name: system.records.id for system in comparison.systems}
+    assert written.manifest["recipe"] == {"systems": [system.records.id for system in comparison.systems]}
     assert (written.path / report.MARKDOWN).read_text(encoding="utf-8") == report.as_markdown(comparison)
     assert json.loads((written.path / report.JSON).read_text(encoding="utf-8")) == report.as_json(comparison)
     assert report.write(comparison, tmp_path / "again").id == written.id
