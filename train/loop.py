@@ -165,11 +165,12 @@ def is_first_process() -> bool:
 
 
 def _forget_paths(work: Path) -> None:
-    """Take out where the base model lay: the same adapter has the same id wherever it was trained."""
+    """Take out where the base model lay, and put in order what has none: the same adapter has the same id everywhere."""
     (work / "README.md").unlink(missing_ok=True)
     path = work / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = None
+    config["target_modules"] = sorted(config["target_modules"])  # peft holds a set
     artifact.write_atomic(path, json.dumps(config, indent=1, sort_keys=True))
 
 

@@ -60,7 +60,7 @@ def tiny_settings(tiny) -> list[str]:
         "sft.loop.batch_rows": 2,
         "preferences.requests": 6,
         "dpo.loop.save_steps": 1,
-        "dpo.loop.batch_rows": 1,
+        "dpo.loop.batch_rows": 2,
         "int4.context": 512,
         "guard.encoder": tiny / "encoder",
         "guard.wrapped": 2,

@@ -101,30 +101,28 @@ def test_a_changed_byte_in_the_model_is_refused_by_chat(breakfix, tiny_cycle, tm
     assert refused.returncode == 1 and "model.onnx.data was changed" in refused.stderr and refused.stdout == ""
 
 
-def test_two_processes_train_one_adapter(tiny_cycle, tiny_settings, tmp_path):
-    words = [
-        "train",
-        "sft",
-        "--base",
-        str(tiny_cycle / "base"),
-        "--data",
-        str(tiny_cycle / "data"),
-        "--out",
-        str(tmp_path / "sft"),
-    ]
+@pytest.mark.parametrize(
+    ("stage", "parts"), [("sft", ("base", "base", "data", "data")), ("dpo", ("base", "tuned", "pairs", "pairs"))]
+)
+def test_two_processes_train_one_adapter(stage, parts, tiny_cycle, tiny_settings, tmp_path):
+    option, model, second, rows = parts
+    words = ["train", stage, f"--{option}", tiny_cycle / model, f"--{second}", tiny_cycle / rows, "--out", tmp_path / stage]
+    # On a machine without GPUs this is how accelerate starts several processes by itself.
     launcher = [
-        str(Path(sys.executable).parent / "accelerate"),
+        Path(sys.executable).parent / "accelerate",
         "launch",
-        "--cpu",
+        "--multi_gpu",
         "--num_processes",
         "2",
-        "-m",
-        "breakfix.cli",
+        "--num_machines",
+        "1",
     ]
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *words, *tiny_settings], capture_output=True, text=True, check=False, env=environment)
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "breakfix.cli"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [str(word) for word in (*launcher, *words, *tiny_settings)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    two, one = artifact.load(tmp_path / "sft", "adapter"), artifact.load(tiny_cycle / "sft", "adapter")
+    two, one = artifact.load(tmp_path / stage, "adapter"), artifact.load(tiny_cycle / stage, "adapter")
     assert two.manifest["inputs"] == one.manifest["inputs"]
     assert two.facts["steps"] < one.facts["steps"], "two processes share the rows of a step"
 
