@@ -122,7 +122,8 @@ def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
 def in_batches(units: Sequence[list[Row]], length: Callable[[Row], int], settings: LoopSettings) -> list[Row]:
     """Return the rows of all units in an order in which batches hold whole units of similar length.
 
-    Rows of one unit stay together: both halves of a minimal pair in one step leave only their difference to learn.
+    Rows of one unit stay side by side: both halves of a minimal pair in one step leave only their difference to learn. Units
+    of one row can push a pair over the end of a batch now and then.
     """
     batch_rows, dice = settings.batch_rows, random.Random(settings.seed)
     shuffled = list(units)
