@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import load_file
 from scipy.stats import binomtest
@@ -80,9 +82,7 @@ def export_guard(settings: GuardExportSettings, classifier: Path, out: Path) -> 
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
         _to_onnx(load_model(trained.path), scratch / "float.onnx")
-        with _quiet():
-            quant_pre_process(str(scratch / "float.onnx"), str(scratch / "prepared.onnx"), skip_symbolic_shape=True)
-            quantize_dynamic(str(scratch / "prepared.onnx"), str(work / MODEL), weight_type=QuantType.QInt8, per_channel=True)
+        _to_int8(scratch / "float.onnx", work / MODEL, scratch)
         shutil.copyfile(trained.path / "tokenizer.json", work / "tokenizer.json")
         rows = read_jsonl(trained.path / CALIBRATION_ROWS)
         scores = {kind: _scores(path, rows) for kind, path in (("float", scratch / "float.onnx"), ("int8", work / MODEL))}
@@ -111,6 +111,23 @@ def _to_onnx(model: GuardModel, path: Path) -> None:
             model, example, str(path), input_names=names, output_names=["probabilities"],
             dynamic_shapes=tuple(shape for _ in names), dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
+
+
+def _to_int8(source: Path, target: Path, scratch: Path) -> None:
+    """Write the model with int8 weights: matrices in blocks of 32 with a scale each, the embedding a scale a row.
+
+    Measured on the demo's guard, 606 calibration rows: ONNX Runtime's dynamic quantization (one scale a column, whole-tensor
+    scales for activations) agrees with float on 98.1 %, this on 99.4 %, at 24.5 instead of 23.2 MB.
+    """
+    prepared, matrices = scratch / "prepared.onnx", scratch / "matrices.onnx"
+    with _quiet():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        blocks = MatMulNBitsQuantizer(onnx.load(str(prepared)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
+        blocks.process()
+        blocks.model.save_model_to_file(str(matrices))
+        quantize_dynamic(
+            str(matrices), str(target), op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8, per_channel=True
+        )
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
