@@ -122,7 +122,7 @@ def _to_int8(source: Path, target: Path, scratch: Path) -> None:
     prepared, matrices = scratch / "prepared.onnx", scratch / "matrices.onnx"
     with _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        blocks = MatMulNBitsQuantizer(onnx.load(str(prepared)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
+        blocks: Any = MatMulNBitsQuantizer(onnx.load(str(prepared)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
         blocks.process()
         blocks.model.save_model_to_file(str(matrices))
         quantize_dynamic(

@@ -45,7 +45,7 @@ class _EncodedDPOTrainer(DPOTrainer):
     def _precompute_ref_logps(self, dataset, name, batch_size):
         score_answers_only(self)  # called from the constructor, before anybody else could
         # One file for all processes, that outlives a kill; datasets would give each process a temporary one of its own.
-        cache = Path(self.args.output_dir).parent
+        cache = Path(str(self.args.output_dir)).parent
         cache.mkdir(parents=True, exist_ok=True)
         dataset._get_cache_file_path = lambda fingerprint: str(cache / f"reference-{fingerprint}.arrow")
         return super()._precompute_ref_logps(dataset, name, batch_size)
