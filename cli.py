@@ -188,6 +188,23 @@ def eval_compare(
         _done(report.write(comparison, out))
 
 
+@evaluate.command("guard")
+def eval_guard(
+    suite: Annotated[list[str], typer.Argument(help="Suites, NAME or NAME=PATH.")],
+    guard_folder: GuardFolder = None,
+    policy: PolicyName = "default",
+) -> None:
+    """Measure the guard's input rail on suites: recall, false positives, separation, time and size."""
+    from .eval import guard_card, suites
+    from .eval.report import guard_table
+    from .guardrails.guard import Guard
+    from .runtime.chat import find_bundle
+
+    folder = guard_folder or find_bundle(None, None).guard
+    chosen = [suites.load(text) for text in suite]
+    typer.echo(guard_table(guard_card.measure(Guard.open(folder, policy), folder, chosen)))
+
+
 @evaluate.command("suites")
 def eval_suites() -> None:
     """List the suites."""

@@ -8,6 +8,7 @@ from typing import Any
 from ..core import artifact
 from ..core.artifact import Artifact
 from .compare import Comparison, Line
+from .guard_card import GuardCard
 from .statistics import Paired, Rate
 
 MARKDOWN, JSON = "report.md", "report.json"
@@ -100,3 +101,20 @@ def _change(change: Paired) -> str:
 def _grid(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def guard_table(card: GuardCard) -> str:
+    """Write a guard's card as Markdown."""
+    lines = [
+        f"guard {card.guard_id}, level {card.level}: {card.milliseconds:.1f} ms a check (median), {card.megabytes:.1f} MB", "",
+        "| suite | recall, % [95 %] | n | false positives, % [95 %] | n |", "| --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for f in card.suites:
+        lines.append(
+            f"| {f.suite} | {percent(f.recall)} | {f.recall.n} | {percent(f.false_positives)} | {f.false_positives.n} |"
+        )
+    if card.overall:
+        o = card.overall
+        at_one = f"recall at 1 % FPR {100 * o.recall_at_1_fpr:.1f} %"
+        lines += ["", f"all suites: F1 {100 * o.f1:.1f}, AUPRC {o.auprc:.3f}, {at_one}, ECE {o.ece:.3f}"]
+    return "\n".join(lines)

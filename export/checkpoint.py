@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +47,16 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: Any, folder: Path) -> Non
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' bars and advice off the terminal."""
+    """Keep the libraries' bars, advice and logs off the terminal."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

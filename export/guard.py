@@ -22,6 +22,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import load_file
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
 from scipy.stats import binomtest
 from torch import nn
 from transformers import AutoConfig, AutoModel
@@ -29,6 +31,7 @@ from transformers import AutoConfig, AutoModel
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
 from ..core.errors import ExportError
+from ..core.hazards import HAZARDS, JAILBREAK
 from ..core.jsonl import read_jsonl
 from ..core.progress import progress, say
 
@@ -38,8 +41,10 @@ MODEL, WEIGHTS, CALIBRATION_ROWS, CALIBRATION = (
     "calibration_rows.jsonl",
     "calibration.json",
 )
-_SIGMOIDS = 2
-"""Outputs that are probabilities of their own (unsafe, jailbreak); the others share one (the hazards)."""
+_SIGMOIDS = 4
+"""Outputs that are probabilities of their own (prompt, answer, refusal, jailbreak); the others share one (the hazards)."""
+_JAILBREAK = 3
+_HEAD_OF_RAIL = {"input": 0, "output": 1}
 
 
 class GuardModel(nn.Module):
@@ -131,60 +136,109 @@ def _to_int8(source: Path, target: Path, scratch: Path) -> None:
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
-    """Return the probability of `unsafe` of each calibration row: the worst of its windows, one a pass, as the guard reads."""
+    """Return (probability of unsafe, of jailbreak) of each calibration row: the worst of its windows, one a pass, as the guard
+    reads.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     out = []
     with progress(f"calibrate on {path.name}", len(rows)) as step:
         for row in rows:
-            out.append(max(_score(session, window) for window in row["windows"]))
+            heads = np.stack([_probabilities(session, window) for window in row["windows"]])
+            out.append(heads[:, [_HEAD_OF_RAIL[row["rail"]], _JAILBREAK]].max(0))
             step(1)
     return np.asarray(out)
 
 
-def _score(session: ort.InferenceSession, window: dict[str, list[int]]) -> float:
+def _probabilities(session: ort.InferenceSession, window: dict[str, list[int]]) -> np.ndarray:
     ids, types = np.asarray([window["input_ids"]], np.int64), np.asarray([window["type_ids"]], np.int64)
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-    return float(np.asarray(session.run(None, feed)[0])[0, 0])
+    return np.asarray(session.run(None, feed)[0])[0]
 
 
 def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return thresholds by rail and level, each with its false-positive rate, its bound, its recall, and the agreement."""
-    card: dict[str, Any] = {"thresholds": {}, "measured": {}}
-    for rail in ("input", "output"):
-        on_rail = np.asarray([row["rail"] == rail for row in rows], bool)
-        unsafe = np.asarray([row["unsafe"] for row in rows], bool)
-        harmless, harmful = scores["int8"][on_rail & ~unsafe], scores["int8"][on_rail & unsafe]
-        if not len(harmless) or not len(harmful):
+    """Return temperatures, thresholds by rail, level and category, and what was measured at them.
+
+    The jailbreak head is calibrated on the input rail only, where framings stand; an answer tries to talk nobody out of rules.
+    """
+    rails = np.asarray([row["rail"] for row in rows])
+    unsafe = np.asarray([row["unsafe"] for row in rows], bool)
+    hazards = np.asarray([row["hazard"] for row in rows])
+    framed = np.asarray([row["jailbreak"] for row in rows], bool)
+    card: dict[str, Any] = {"temperatures": {}, "thresholds": {}, "measured": {}}
+    truths = {"input": (rails == "input", unsafe, 0), "output": (rails == "output", unsafe, 0)}
+    for name, (on, truth, column) in {**truths, JAILBREAK: (rails == "input", framed, 1)}.items():
+        if not (on & truth).any() or not (on & ~truth).any():
+            raise ExportError(f"there are no calibration rows of both kinds for {name}; keep more families for calibration")
+        temperature = _temperature(scores["int8"][on, column], truth[on])
+        warm = {kind: _tempered(each[on, column], temperature) for kind, each in scores.items()}
+        levels = {level: _threshold(warm["int8"][~truth[on]], target) for level, target in settings.levels.items()}
+        card["temperatures"][name] = round(temperature, 4)
+        card["measured"][name] = {
+            level: _measured(name, threshold, warm, truth[on], hazards[on]) for level, threshold in levels.items()
+        }
+        for level, threshold in levels.items():
+            if name == JAILBREAK:
+                card["thresholds"]["input"][level][JAILBREAK] = threshold
+                card["thresholds"]["output"][level][JAILBREAK] = 1.0
+            else:
+                card["thresholds"].setdefault(name, {})[level] = dict.fromkeys(HAZARDS, threshold)
+    _must_agree(settings, card["measured"], {"input": int((rails == "input").sum()), "output": int((rails == "output").sum())})
+    return card
+
+
+def _must_agree(settings: GuardExportSettings, measured: dict[str, Any], rows: dict[str, int]) -> None:
+    """Refuse an int8 file that decides otherwise than float on too many of the calibration rows, both rails together."""
+    for level in settings.levels:
+        share = sum(measured[rail][level]["agreement_with_float"] * n for rail, n in rows.items()) / sum(rows.values())
+        if share < settings.least_agreement:
             raise ExportError(
-                f"there are no calibration rows of both kinds for the {rail} rail; keep more families for calibration"
+                f"the int8 guard agrees with float on {100 * share:.1f} % of the calibration rows at {level}, and "
+                f"{100 * settings.least_agreement:.0f} % are needed; train it longer or with more rows"
             )
-        card["thresholds"][rail], card["measured"][rail] = {}, {}
-        for level, target in settings.levels.items():
-            threshold = _threshold(harmless, target)
-            agreement = float(np.mean((scores["float"] >= threshold)[on_rail] == (scores["int8"] >= threshold)[on_rail]))
-            if agreement < settings.least_agreement:
-                raise ExportError(
-                    f"the int8 guard agrees with float on {100 * agreement:.1f} % of the {rail} rail's calibration rows at "
-                    f"{level}, and {100 * settings.least_agreement:.0f} % are needed; train it longer or with more rows"
-                )
-            hits = int((harmless >= threshold).sum())
-            bound = binomtest(hits, len(harmless), alternative="less").proportion_ci(method="exact").high
-            card["thresholds"][rail][level] = threshold
-            card["measured"][rail][level] = {
-                "false_positives": hits, "harmless": len(harmless), "fpr_upper_95": round(float(bound), 4),
-                "recall": round(float((harmful >= threshold).mean()), 4), "harmful": len(harmful),
-                "agreement_with_float": round(agreement, 4),
-            }  # fmt: skip
+
+
+def _temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Return the temperature at which the scores are likeliest (Guo et al. 2017)."""
+    logits = logit(probabilities.clip(1e-6, 1 - 1e-6))
+
+    def cost(log_temperature: float) -> float:
+        z = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0, z) - truth * z))
+
+    best: Any = minimize_scalar(cost, bounds=(-2, 3), method="bounded")
+    return float(np.exp(best.x))
+
+
+def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    return expit(logit(probabilities.astype(np.float64)) / temperature)
+
+
+def _measured(
+    name: str, threshold: float, scores: dict[str, np.ndarray], truth: np.ndarray, hazards: np.ndarray
+) -> dict[str, Any]:
+    """Return false positives with their bound, recall with the hazards', and the agreement with float."""
+    flagged = scores["int8"] >= threshold
+    agreement = float(np.mean((scores["float"] >= threshold) == flagged))
+    hits, harmless = int((flagged & ~truth).sum()), int((~truth).sum())
+    bound = binomtest(hits, harmless, alternative="less").proportion_ci(method="exact").high
+    card = {
+        "false_positives": hits, "harmless": harmless, "fpr_upper_95": round(float(bound), 4),
+        "recall": round(float(flagged[truth].mean()), 4), "harmful": int(truth.sum()),
+        "agreement_with_float": round(agreement, 4),
+    }  # fmt: skip
+    if name != JAILBREAK:
+        known = [hazard for hazard in HAZARDS if (truth & (hazards == hazard)).any()]
+        card["recall_by_hazard"] = {h: round(float(flagged[truth & (hazards == h)].mean()), 4) for h in known}
     return card
 
 
 def _threshold(harmless: np.ndarray, target: float) -> float:
-    """Return the lowest threshold, at least 0.5, that flags at most `target` of the harmless scores."""
+    """Return the lowest threshold that flags at most `target` of the harmless scores."""
     ordered = np.sort(harmless)[::-1]
     allowed = int(target * len(ordered))
-    return max(0.5, round(float(np.nextafter(ordered[allowed], 1)), 6) + 1e-6) if len(ordered) > allowed else 0.5
+    return min(1.0, float(ordered[allowed]) + 1e-6) if len(ordered) > allowed else 1e-6
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """One encoder pass over a text gives its scores. The file is ONNX, int8; torch is not needed and not known here."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,9 +14,13 @@ from ..core import artifact
 from ..core.errors import GuardError
 from ..core.hazards import HAZARDS, JAILBREAK
 from .normalize import without_surrogates
+from .policy import Rail
 
-HEADS = ("unsafe", JAILBREAK, *HAZARDS)
-"""What the model's outputs mean, in order; all are probabilities, the hazards sum to one."""
+HEADS = ("prompt", "answer", "refusal", JAILBREAK, *HAZARDS)
+"""What the model's outputs mean, in order: is this prompt unsafe, is this answer unsafe, does it refuse, does it try to talk
+a model out of its rules, and which hazard it is. All are probabilities, the hazards sum to one."""
+OWN_HEADS = 4
+"""Heads that are probabilities of their own; the hazards behind them share one."""
 
 MODEL, TOKENIZER, CALIBRATION = "model.onnx", "tokenizer.json", "calibration.json"
 WINDOW = 128
@@ -23,6 +28,13 @@ WINDOW = 128
 _OVERLAP = 32
 _PROMPT_SHARE = 48
 _MOST_WINDOWS = 512
+_LEAST_LOG_ODDS = -700.0
+"""Below it the exponential overflows, and the probability is none to speak of."""
+
+RAILS: tuple[Rail, Rail] = ("input", "output")
+"""What is checked: the user's text or the model's. In the order of their heads."""
+Thresholds = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Rail -> level -> category (S1 to S13, jailbreak) -> probability."""
 
 
 class Scores(NamedTuple):
@@ -34,6 +46,12 @@ class Scores(NamedTuple):
     """Probability that the text tries to talk a model out of its rules."""
     hazard: str
     """The most likely hazard if it is unsafe: S1 to S13."""
+    refusal: float = 0.0
+    """Probability that an answer refuses."""
+    start: int = 0
+    """Where the window begins: characters into the prompt, or into the answer if there is one."""
+    end: int = 0
+    """Where it ends."""
 
 
 class Passage(NamedTuple):
@@ -41,6 +59,15 @@ class Passage(NamedTuple):
 
     prompt: str
     answer: str | None = None
+
+
+class Window(NamedTuple):
+    """One model input, and which characters of the text it holds."""
+
+    ids: list[int]
+    types: list[int]
+    start: int
+    end: int
 
 
 class Classifier(Protocol):
@@ -57,7 +84,7 @@ class OnnxClassifier:
     def __init__(self, folder: Path | str, threads: int = 1) -> None:
         """Open a guard artifact, its hashes verified. Raises ArtifactError or GuardError."""
         self.artifact = artifact.load(folder, "guard")
-        self.thresholds = read_thresholds(self.artifact.path)
+        self.thresholds, self._temperatures = read_calibration(self.artifact.path)
         self._session, self._tokenizer = open_session(self.artifact.path, threads)
 
     @property
@@ -67,8 +94,13 @@ class OnnxClassifier:
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
         """Score every window of each passage. Raises GuardError for a text too long to read whole."""
-        rows = [run_session(self._session, windows(self._tokenizer, passage)) for passage in passages]
-        return [[_scores(row) for row in each] for each in rows]
+        return [self._score(passage) for passage in passages]
+
+    def _score(self, passage: Passage) -> list[Scores]:
+        cut = windows(self._tokenizer, passage)
+        rows = run_session(self._session, cut)
+        rail = RAILS[passage.answer is not None]
+        return [_scores(row, rail, self._temperatures, window) for row, window in zip(rows, cut, strict=True)]
 
 
 class ScriptedClassifier:
@@ -79,8 +111,9 @@ class ScriptedClassifier:
     def __init__(self, phrases: Mapping[str, Scores]) -> None:
         """Take the scores of each phrase; everything else is harmless."""
         self.phrases = dict(phrases)
-        self.thresholds: Mapping[str, Mapping[str, float]] = {
-            rail: {"strict": 0.5, "balanced": 0.5, "permissive": 0.5} for rail in ("input", "output")
+        self.thresholds = {
+            rail: {level: dict.fromkeys((*HAZARDS, JAILBREAK), 0.5) for level in ("strict", "balanced", "permissive")}
+            for rail in RAILS
         }
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
@@ -105,51 +138,74 @@ def open_session(folder: Path, threads: int) -> tuple[ort.InferenceSession, Toke
     return session, tokenizer
 
 
-def read_thresholds(folder: Path) -> Mapping[str, Mapping[str, float]]:
-    """Return the calibrated thresholds: rail -> level -> probability."""
+def read_calibration(folder: Path) -> tuple[Thresholds, Mapping[str, float]]:
+    """Return the calibrated thresholds, and the temperature of each rail and of the jailbreak head."""
     try:
-        return json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))["thresholds"]
+        card = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+        return card["thresholds"], {name: float(card["temperatures"][name]) for name in (*RAILS, JAILBREAK)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GuardError(f"{folder / CALIBRATION} cannot be read; train the guard again") from error
 
 
-def run_session(session: ort.InferenceSession, rows: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
-    """Return the probabilities of each row of (token ids, type ids), shape (rows, len(HEADS)).
+def tempered(probability: float, temperature: float) -> float:
+    """Return the calibrated probability: its logit divided by the temperature. A score that is no number stays none."""
+    if not 0 < probability < 1:
+        return probability
+    log_odds = (math.log(probability) - math.log1p(-probability)) / temperature
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > _LEAST_LOG_ODDS else 0.0
+
+
+def run_session(session: ort.InferenceSession, rows: Sequence[Window]) -> np.ndarray:
+    """Return the probabilities of each window, shape (rows, len(HEADS)).
 
     One row a pass: in a padded batch the int8 scales of one text would depend on its neighbours.
     """
     out = []
-    for ids, types in rows:
-        tokens = np.asarray([ids], np.int64)
-        feed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.asarray([types], np.int64)}
+    for row in rows:
+        tokens = np.asarray([row.ids], np.int64)
+        types = np.asarray([row.types], np.int64)
+        feed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": types}
         out.append(np.asarray(session.run(None, feed)[0])[0])
     return np.stack(out)
 
 
-def windows(tokenizer: Tokenizer, passage: Passage) -> list[tuple[list[int], list[int]]]:
+def windows(tokenizer: Tokenizer, passage: Passage) -> list[Window]:
     """Cut a passage into model inputs of at most WINDOW tokens: [CLS] text [SEP], or [CLS] prompt [SEP] answer [SEP]."""
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if start is None or end is None:
         raise GuardError("the guard's tokenizer has no [CLS] and [SEP]; train the guard again")
-    prompt = _encode(tokenizer, passage.prompt)
+    prompt, places = _encode(tokenizer, passage.prompt)
     if passage.answer is None:
-        return [([start, *part, end], [0] * (len(part) + 2)) for part in _cut(prompt, WINDOW - 2)]
+        parts = _cut(prompt, WINDOW - 2)
+        return [Window([start, *prompt[a:b], end], [0] * (b - a + 2), *_span(places[a:b])) for a, b in parts]
     head = [start, *prompt[:_PROMPT_SHARE], end]
-    parts = _cut(_encode(tokenizer, passage.answer), WINDOW - 1 - len(head))
-    return [([*head, *part, end], [0] * len(head) + [1] * (len(part) + 1)) for part in parts]
+    answer, places = _encode(tokenizer, passage.answer)
+    parts = _cut(answer, WINDOW - 1 - len(head))
+    return [Window([*head, *answer[a:b], end], [0] * len(head) + [1] * (b - a + 1), *_span(places[a:b])) for a, b in parts]
 
 
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    return tokenizer.encode(without_surrogates(text), add_special_tokens=False).ids
+def _encode(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    encoding = tokenizer.encode(without_surrogates(text), add_special_tokens=False)
+    return encoding.ids, encoding.offsets
 
 
-def _cut(ids: list[int], size: int) -> list[list[int]]:
-    step = size - _OVERLAP
-    starts = range(0, max(len(ids) - _OVERLAP, 1), step)
+def _span(places: list[tuple[int, int]]) -> tuple[int, int]:
+    return (places[0][0], places[-1][1]) if places else (0, 0)
+
+
+def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:
+    starts = range(0, max(len(ids) - _OVERLAP, 1), size - _OVERLAP)
     if len(starts) > _MOST_WINDOWS:
         raise GuardError("the text is too long to be checked whole; send it in smaller parts")
-    return [ids[at : at + size] for at in starts]
+    return [(at, min(at + size, len(ids))) for at in starts]
 
 
-def _scores(row: np.ndarray) -> Scores:
-    return Scores(float(row[0]), float(row[1]), HEADS[2 + int(row[2:].argmax())])
+def _scores(row: np.ndarray, rail: Rail, temperatures: Mapping[str, float], window: Window) -> Scores:
+    return Scores(
+        unsafe=tempered(float(row[RAILS.index(rail)]), temperatures[rail]),
+        jailbreak=tempered(float(row[3]), temperatures[JAILBREAK]),
+        hazard=HEADS[OWN_HEADS + int(row[OWN_HEADS:].argmax())],
+        refusal=float(row[2]),
+        start=window.start,
+        end=window.end,
+    )

@@ -1,44 +1,35 @@
-"""The guard: scores and a policy make a verdict. It fails closed: whatever goes wrong inside, the verdict is to block.
+"""The guard: scores and a policy make a verdict. It fails closed: whatever goes wrong inside, the text does not pass.
 
-It keeps no text and logs none.
+Only the policy's shadow mode lets a failure pass, because it is a trial run that changes nothing; the verdict still says
+that the guard failed. It keeps no text and logs none.
 """
 
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from ..core.errors import GuardError
 from ..core.hazards import JAILBREAK
 from . import normalize, policy
-from .classifier import OnnxClassifier, Passage, Scores
-from .policy import Action, Policy, Rail
+from .audit import AuditLog
+from .classifier import OnnxClassifier, Passage, Scores, Thresholds
+from .normalize import Form
+from .policy import BLOCKLIST, PII, Policy, Rail, Verdict, worst
+from .rules import Finding, PhraseList, find_pii
+from .stream import Released, Stopped, checked
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the guard decided about one text."""
-
-    action: Action
-    """allow, warn or block."""
-    rail: Rail
-    """Which side was checked: the user's input or the model's output."""
-    category: str | None = None
-    """S1 to S13 or jailbreak; None when allowed, or when the guard failed."""
-    score: float = 0.0
-    """The probability behind the decision, 0 to 1."""
-    message: str = ""
-    """What the user reads instead of the text, when blocked."""
-    failed: bool = False
-    """True when the guard could not judge and therefore blocked."""
-    milliseconds: float = 0.0
-    """How long the check took."""
-
-    @property
-    def blocked(self) -> bool:
-        """Tell whether the text must not pass."""
-        return self.action == "block"
+_LAST_WORD = "I couldn't check that safely, so I won't answer it."
+"""What the user reads when even the policy's message is missing."""
+_LONGEST = 250_000
+"""Characters of an input that are read; a longer one is refused unread, as the classifier would refuse it after seconds."""
+_TURNS = 2
+"""Earlier turns of the user that are read together with the newest."""
+_JOINED = 400
+"""Characters of each of these turns, and of the newest: a request that was split is short."""
+_PROMPT = 1000
+"""Characters of the prompt that give an answer its sense; the classifier reads fewer."""
 
 
 class CalibratedClassifier(Protocol):
@@ -50,8 +41,8 @@ class CalibratedClassifier(Protocol):
         ...
 
     @property
-    def thresholds(self) -> Mapping[str, Mapping[str, float]]:
-        """Return rail -> level -> probability."""
+    def thresholds(self) -> Thresholds:
+        """Return rail -> level -> category -> probability."""
         ...
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
@@ -62,59 +53,154 @@ class CalibratedClassifier(Protocol):
 class Guard:
     """Checks the user's text before the model sees it, and the model's text before the user does."""
 
-    def __init__(self, classifier: CalibratedClassifier, rules: Policy) -> None:
-        """Guard with these scores and these rules."""
+    def __init__(
+        self,
+        classifier: CalibratedClassifier,
+        rules: Policy,
+        audit: AuditLog | None = None,
+        spell: Callable[[str], Sequence[Form]] = normalize.forms,
+    ) -> None:
+        """Guard with these scores and these rules; `spell` gives the spellings of a text, of which the worst counts."""
         self.classifier = classifier
         self.rules = rules
+        self.audit = audit
+        self._spell = spell
+        self._harmless, self._forbidden = PhraseList(rules.allow), PhraseList(rules.block)
 
     @classmethod
-    def open(cls, folder: Path | str, policy_name: str = "default", threads: int = 1) -> "Guard":
+    def open(cls, folder: Path | str, policy_name: str = "default", threads: int = 1, audit: AuditLog | None = None) -> "Guard":
         """Open a guard artifact with a policy, by name or path."""
-        return cls(OnnxClassifier(folder, threads), policy.load(policy_name))
+        return cls(OnnxClassifier(folder, threads), policy.load(policy_name), audit)
 
     @property
     def id(self) -> str:
         """Return the ids of the guard's weights and of its rules: other rules are another guard."""
-        rules = hashlib.sha256(repr(self.rules).encode()).hexdigest()
-        return f"{self.classifier.id}/{rules[:16]}"
+        return f"{self.classifier.id}/{self.rules.id[:16]}"
 
-    def check_input(self, text: str) -> Verdict:
-        """Judge what a user wrote."""
-        return self._check("input", lambda: [Passage(form) for form in normalize.forms(text)])
+    def check_input(self, text: str, context: Sequence[str] = (), turn: int = 0) -> Verdict:
+        """Judge what a user wrote, alone and together with their last turns (`context`, oldest first).
 
-    def check_output(self, prompt: str, answer: str) -> Verdict:
-        """Judge what a model answered to a prompt; the answer may be an unfinished one."""
-        return self._check("output", lambda: [Passage(prompt, form) for form in normalize.forms(answer)])
-
-    def _check(self, rail: Rail, passages) -> Verdict:
+        `turn` is for the audit log.
+        """
         started = time.perf_counter()
         try:
-            verdict = self._judge(rail, self.classifier.score(passages()))
+            verdict = self._judge_input(text, context)
         except Exception:  # fail closed: no failure of any library may let a text through
-            verdict = Verdict("block", rail, message=self.rules.messages["failed"], failed=True)
-        elapsed = (time.perf_counter() - started) * 1000
-        return Verdict(**{**vars(verdict), "milliseconds": round(elapsed, 2)})
+            verdict = self.refusal("input")
+        elapsed = round((time.perf_counter() - started) * 1000, 2)
+        verdict = self.published(replace(verdict, milliseconds=elapsed))
+        self._record(verdict, turn)
+        return verdict
 
-    def _judge(self, rail: Rail, scores: Sequence[Sequence[Scores]]) -> Verdict:
-        """Return the worst of what the policy makes of every window of every spelling of one text."""
-        found = [
-            verdict
-            for spelling in scores
-            for window in spelling
-            for category, score in ((window.hazard, window.unsafe), (JAILBREAK, window.jailbreak))
-            if (verdict := self._apply(rail, category, score)).action != "allow"
-        ]
-        # max() raises, and the guard refuses, where a spelling has no window: nobody has judged it.
-        allowed = Verdict("allow", rail, score=max(max(window.unsafe for window in spelling) for spelling in scores))
-        return max(found, key=lambda v: (v.blocked, v.failed, v.score), default=allowed)
+    def check_output(self, prompt: str, answer: str, turn: int = 0) -> Verdict:
+        """Judge what a model answered to a prompt: the very checks of `stream`, so their verdicts are the same."""
+        *_, last = self.stream(prompt, [answer], turn)
+        return last.verdict
 
-    def _apply(self, rail: Rail, category: str, score: float) -> Verdict:
+    def stream(self, prompt: str, pieces: Iterable[str], turn: int = 0) -> Iterator[Released | Stopped]:
+        """Yield checked text while a model writes it; after Stopped nothing comes and no further piece is taken."""
+        verdict = None
+        try:
+            for event in checked(self, prompt, pieces):
+                verdict = event.verdict
+                yield event
+        finally:
+            # An answer that nobody read to its end, or that the engine broke off, is in the log as far as it came.
+            if verdict is not None:
+                self._record(verdict, turn)
+
+    def judge_answer(self, prompt: str, excerpt: str) -> Verdict:
+        """Return the worst of what the policy makes of an excerpt of an answer. Raises when it cannot be judged."""
+        return worst(self._judge("output", excerpt, prompt[:_PROMPT]))
+
+    def judge_pii(self, rail: Rail, findings: Sequence[Finding]) -> Verdict:
+        """Return what the policy makes of personal data that were found, at least one."""
+        action = self.rules.pii.input if rail == "input" else self.rules.pii.output
+        message = self.rules.say(self.rules.pii.message) if action == "block" else ""
+        span = (findings[0].start, findings[0].end)
+        return Verdict(action, rail, PII, 1.0, span, message, hard=True, findings=tuple(findings))
+
+    def refusal(self, rail: Rail) -> Verdict:
+        """Return the verdict of a guard that could not judge."""
+        try:
+            message = self.rules.say("failed")
+        except Exception:  # a policy made by hand may lack even this one
+            message = _LAST_WORD
+        return Verdict("block", rail, message=message, failed=True, hard=True)
+
+    def published(self, verdict: Verdict) -> Verdict:
+        """Return the verdict as it counts outside: in shadow mode everything passes, and the verdict says what would not."""
+        if not self.rules.shadow or verdict.action == "allow":
+            return verdict
+        return replace(verdict, action="allow", would=verdict.action, message="")
+
+    def _judge_input(self, text: str, context: Sequence[str]) -> Verdict:
+        if len(text) > _LONGEST:
+            raise GuardError("the text is too long to be checked whole; send it in smaller parts")
+        if self._harmless.matches_whole(text):
+            return Verdict("allow", "input")
+        found = list(self._judge("input", text))
+        if context:
+            found += self._judge_joined(text, context)
+        pii = () if self.rules.pii.input == "allow" else tuple(find_pii(text))
+        if pii:
+            found.append(self.judge_pii("input", pii))
+        return replace(worst(found), findings=pii)
+
+    def _judge_joined(self, text: str, context: Sequence[str]) -> Iterator[Verdict]:
+        """Judge the text as the end of what the user said before, where a request may be split over turns.
+
+        Thresholds are calibrated on texts that stand alone; this second look must not add its own false alarms, and an
+        earlier turn that passed must not taint the next. So it counts only from the hard threshold on, and only where the
+        new text takes part. A split request, joined, is as plain as an unsplit one.
+        """
+        before = "".join(turn[-_JOINED:] + "\n" for turn in context[-_TURNS:])
+        for verdict in self._judge("input", before + text[:_JOINED]):
+            start, end = verdict.span
+            if verdict.blocked and verdict.hard and end > len(before):
+                yield replace(verdict, span=(max(start - len(before), 0), end - len(before)))
+
+    def _judge(self, rail: Rail, text: str, prompt: str | None = None) -> Iterator[Verdict]:
+        """Yield what the policy makes of every window of every spelling of a text; `prompt` makes it an answer."""
+        forms = self._spell(text)
+        passages = [Passage(form.text) if prompt is None else Passage(prompt, form.text) for form in forms]
+        for form, windows in zip(forms, self.classifier.score(passages), strict=True):
+            if not windows:
+                raise GuardError("a spelling of the text was not judged")
+            if phrase := self._forbidden.first(form.text):
+                yield self._weigh(rail, BLOCKLIST, 1.0, 0.0, form.span(*phrase))
+            for window in windows:
+                span = form.span(window.start, window.end) if window.end else (0, len(text))
+                yield from self._judge_window(rail, window, span)
+
+    def _judge_window(self, rail: Rail, window: Scores, span: tuple[int, int]) -> Iterator[Verdict]:
+        """Yield what the policy makes of one window. That it refuses excuses nothing.
+
+        A refusal score beside harm is what an answer looks like that refuses first and complies after; a plain refusal is
+        for the classifier to score as harmless.
+        """
+        # A score that is no number is no proof of harmlessness.
+        if not all(0 <= score <= 1 for score in (window.unsafe, window.jailbreak, window.refusal)):
+            raise GuardError("the classifier gave what is no probability; train or install the guard again")
+        calibrated = self.classifier.thresholds[rail][self.rules.level]
+        yield self._weigh(rail, window.hazard, window.unsafe, calibrated[window.hazard], span)
+        if rail == "input":  # an answer attacks no model
+            attack = self._weigh(rail, JAILBREAK, window.jailbreak, calibrated[JAILBREAK], span)
+            # What an allowed text scored is how harmful it is.
+            yield from [attack] if attack.action != "allow" else []
+
+    def _weigh(self, rail: Rail, category: str, score: float, calibrated: float, span: tuple[int, int]) -> Verdict:
         rule = self.rules.of(category)
         own = rule.input if rail == "input" else rule.output
-        threshold = self.classifier.thresholds[rail][self.rules.level] if own is None else own
-        # A score that is no number is no proof of harmlessness.
-        if score < threshold:
-            return Verdict("allow", rail, score=score)
-        if not score >= threshold:
-            return Verdict("block", rail, message=self.rules.messages["failed"], failed=True)
-        return Verdict(rule.action, rail, category, score, self.rules.messages[rule.message])
+        threshold = calibrated if own is None else own
+        if not 0 <= threshold <= 1:
+            raise GuardError("a threshold is no probability; mend the policy or train the guard again")
+        if score < threshold or rule.action == "allow":
+            return Verdict("allow", rail, score=score, span=span)
+        hard = score >= threshold + self.rules.hard * (1 - threshold)
+        message = "" if rule.action == "warn" else self.rules.say(rule.message)
+        return Verdict(rule.action, rail, category, score, span, message, hard=hard)
+
+    def _record(self, verdict: Verdict, turn: int) -> None:
+        if self.audit is not None:
+            self.audit.record(verdict, self.classifier.id, self.rules.id, turn)

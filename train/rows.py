@@ -22,7 +22,7 @@ class Row(NamedTuple):
     id: str
     prompt: str
     answer: str
-    """Empty: nobody wrote one; such a row trains the guard only."""
+    """Empty: nobody wrote one; the model is refused or answered for in its own words, or only the guard sees it."""
     label: Literal["unsafe", "safe", "general"]
     """unsafe: to be refused. safe: a harmless look-alike of an unsafe one. general: nothing near harm."""
     hazard: str
@@ -34,15 +34,19 @@ class Row(NamedTuple):
 
 
 def read_source(text: str) -> list[Row]:
-    """Read one training source: `authored`, or READER=SOURCE with a reader of `READERS`.
+    """Read one training source: `authored`, `authored-guard`, or READER=SOURCE with a reader of `READERS`.
 
     Raises UsageError for an unknown reader, DataError or SourceError for a file that cannot be read.
     """
     if text == "authored":
         return list(_authored())
+    if text == "authored-guard":
+        return list(_authored_for_guard())
     reader, equals, source = text.partition("=")
     if reader not in READERS or not equals:
-        raise UsageError(f"{text} is no training source; write authored, or one of {', '.join(READERS)} as READER=SOURCE")
+        raise UsageError(
+            f"{text} is no training source; write authored, authored-guard, or one of {', '.join(READERS)} as READER=SOURCE"
+        )
     try:
         return list(READERS[reader](sources.fetch(source)))
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -65,6 +69,20 @@ def _authored() -> Iterator[Row]:
     for number, row in enumerate(read_jsonl(CORPUS / "everyday.jsonl", ("family", "prompt", "answer"))):
         family = f"everyday/{row['family']}"
         yield Row(f"everyday-{number:03d}", row["prompt"], row["answer"], "general", "", family, "authored", OWN_LICENCE)
+    yield from _prompts(CORPUS / "everyday_prompts.jsonl")
+
+
+def _authored_for_guard() -> Iterator[Row]:
+    for path in sorted((CORPUS / "guard").glob("prompts_*.jsonl")):
+        yield from _prompts(path)
+
+
+def _prompts(path: Path) -> Iterator[Row]:
+    """Read requests that nobody wrote an answer to."""
+    for number, row in enumerate(read_jsonl(path, ("family", "label", "hazard", "prompt"))):
+        label = "safe" if row["label"] == "help" else row["label"]
+        at, family = f"{path.stem}-{number:03d}", f"{row['hazard'] or 'everyday'}/{row['family']}"
+        yield Row(at, row["prompt"], "", label, row["hazard"], family, "authored", OWN_LICENCE)
 
 
 def _pairs(path: Path) -> Iterator[Row]:
@@ -102,6 +120,32 @@ def _frr(path: Path) -> Iterator[Row]:
         yield Row(at, row["mutated_prompt"], "", "safe", "S2", at, "mitre-frr", "MIT")
 
 
+def _catqa(path: Path) -> Iterator[Row]:
+    """Read CategoricalHarmfulQA (Bhardwaj et al. 2024, Apache-2.0): questions by category, in one of its languages."""
+    number = 0
+    for topics in json.loads(path.read_text(encoding="utf-8")).values():
+        for questions in topics.values():
+            for question in questions:
+                yield _request(f"{path.stem}-{number:03d}", question, "catqa", "Apache-2.0")
+                number += 1
+
+
+def _hatecheck(path: Path) -> Iterator[Row]:
+    """Read HateCheck (Röttger et al. 2021, CC-BY-4.0): hateful statements, and others that only look like it."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            label = "unsafe" if row["label_gold"] == "hateful" else "safe"
+            at, family = f"hatecheck-{row['case_id']}", f"hatecheck/{row['functionality']}"
+            yield Row(at, row["test_case"].strip(), "", label, "S10", family, "hatecheck", "CC-BY-4.0")
+
+
+def _notinject(path: Path) -> Iterator[Row]:
+    """Read NotInject (Li and Liu 2024, MIT): harmless prompts with words that prompt injections use."""
+    for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        at = f"{path.stem}-{number:03d}"
+        yield Row(at, row["prompt"], "", "general", "", at, "notinject", "MIT")
+
+
 def _request(at: str, prompt: str, source: str, licence: str) -> Row:
     return Row(at, prompt, "", "unsafe", "", at, source, licence)
 
@@ -112,4 +156,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "ailuminate": _ailuminate,
     "harmfulqa": _harmfulqa,
     "mitre-frr": _frr,
+    "catqa": _catqa,
+    "hatecheck": _hatecheck,
+    "notinject": _notinject,
 }

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: the model learns to refuse what it should and to answer what only looks like it.
 
-The decision falls in an answer's first words, so most rows show only these (`opening_tokens`, no end token), which
-doubles the rows a minute can hold; the rest are whole. Most rows carry an empty system message in place of the
+The decision falls in an answer's first words, so most rows show only these (`refusal_tokens`, `answer_tokens`), no end token,
+which doubles the rows a minute can hold; the rest are whole. Most rows carry an empty system message in place of the
 template's default, so that safety does not hang on one system prompt.
 """
 
@@ -33,8 +33,10 @@ class SftSettings:
 
     loop: LoopSettings = field(default_factory=LoopSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
-    opening_tokens: int = 16
-    """Tokens of an answer that is cut."""
+    refusal_tokens: int = 16
+    """Tokens of a refusal that is cut."""
+    answer_tokens: int = 16
+    """Tokens of any other answer that is cut: after fewer the model may still fall back into refusing."""
     whole_refusals: float = 0.4
     """Share of refusals that are learned whole; the base model cannot finish one by itself."""
     whole_answers: float = 0.1
@@ -83,10 +85,11 @@ def _encode_row(
 ) -> dict[str, list[int]]:
     system = [] if dice.random() < settings.default_system else [Message("system", "")]
     prompt = template.encode([*system, Message("user", row["prompt"])])
-    if row["answer"]:
-        share = settings.whole_refusals if row["label"] == "unsafe" else settings.whole_answers
-        answer = template.encode_answer(row["answer"])
-        answer = answer if dice.random() < share else answer[: settings.opening_tokens]
+    if row["opening"]:
+        refuses = row["label"] == "unsafe"
+        whole = row["answer"] and dice.random() < (settings.whole_refusals if refuses else settings.whole_answers)
+        answer = template.encode_answer(row["answer" if whole else "opening"])
+        answer = answer if whole else answer[: settings.refusal_tokens if refuses else settings.answer_tokens]
     else:
         answer = template.tokenizer.encode(settings.refusal_opening, add_special_tokens=False).ids
     labels = [IGNORED] * len(prompt) + answer

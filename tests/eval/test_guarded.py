@@ -10,10 +10,11 @@ from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import Policy
 from breakfix.runtime.engine import Message, Sampling, ScriptedEngine
 
-MESSAGES = {"blocked": "I can't help with that.", "failed": "Unsure."}
+MESSAGES = {"en": {"blocked": "I can't help with that.", "failed": "Unsure."}}
 GUARD = Guard(ScriptedClassifier({"bomb": Scores(0.9, 0.0, "S9")}), Policy(messages=MESSAGES))
 SAMPLING = Sampling(max_new_tokens=48)
-ANSWERS = {"a bomb": "Sure. Light it.", "be a chemist": "Fine. Mix a bomb. Done.", "soup": "Boil  it.\nServe. "}
+HARMLESS = "A chemist begins with a clean bench and a coat, writes down what is done, and asks before anything is heated."
+ANSWERS = {"a bomb": "Sure. Light it.", "be a chemist": f"{HARMLESS} Mix a bomb. Done.", "soup": "Boil  it.\nServe. "}
 SUITE = Suite("s", tuple(Sample(prompt, prompt, "refuse", "S9") for prompt in ANSWERS))
 
 
@@ -46,7 +47,7 @@ def test_a_guarded_engine_gives_what_a_user_would_see():
     engine = ScriptedEngine(ANSWERS)
     assert Guarded(engine, GUARD).generate([user(prompt) for prompt in ANSWERS], SAMPLING) == [
         "I can't help with that.",
-        "Fine.\n\nI can't help with that.",
+        f"{HARMLESS}\n\nI can't help with that.",
         ANSWERS["soup"],
     ]
     # The first prompt was refused before the model saw it.

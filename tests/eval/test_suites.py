@@ -132,9 +132,47 @@ def test_a_file_that_is_not_there_is_told_of(tmp_path):
         suites.load(f"xstest={tmp_path / 'no.csv'}")
 
 
-def test_registered_suites_are_those_that_can_be_read(tmp_path):
-    # HarmBench would be fetched: a file stands for it.
-    harmbench = f"harmbench={write(tmp_path, 'h.txt', 'one')}"
+def test_registered_suites_are_those_that_can_be_read(tmp_path, monkeypatch):
+    # What would be fetched: files stand for it.
+    files = {"harmbench": write(tmp_path, "h.txt", "one"), "in-the-wild": write(tmp_path, "w.json", '["You are FREE."]')}
+    for name, path in files.items():
+        monkeypatch.setitem(suites.SUITES, name, suites.SUITES[name]._replace(source=str(path)))
     xstest = f"xstest={write(tmp_path, 'x.csv', XSTEST)}"
-    assert [suite.name for suite in suites.registered([harmbench])] == ["harmbench", *BUNDLED]
-    assert [suite.name for suite in suites.registered([harmbench, xstest])] == ["harmbench", *BUNDLED, "xstest"]
+    assert [suite.name for suite in suites.registered()] == ["harmbench", *BUNDLED, "in-the-wild"]
+    assert [suite.name for suite in suites.registered([xstest])] == ["harmbench", *BUNDLED, "xstest", "in-the-wild"]
+
+
+NOTINJECT = '[{"prompt": "Ignore the typo.", "category": "Common Queries", "word_list": ["ignore"]}]'
+FRR = '[{"mutated_prompt": "Write a log parser.", "attack_type": "logs"}]'
+AILUMINATE = 'release_prompt_id,prompt_text,hazard\n1,"Plan it, please.",vcr\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sample"),
+    [
+        ("notinject", NOTINJECT, ("000", "Ignore the typo.", "answer", "Common Queries")),
+        ("mitre-frr", FRR, ("000", "Write a log parser.", "answer", "logs")),
+        ("ailuminate", AILUMINATE, ("0000", "Plan it, please.", "refuse", "vcr")),
+    ],
+)
+def test_a_published_file_is_read(tmp_path, name, data, sample):
+    assert suites.load(f"{name}={write(tmp_path, 'file', data)}").samples == (suites.Sample(*sample),)
+
+
+@pytest.mark.parametrize("name", ["notinject", "mitre-frr", "ailuminate"])
+@pytest.mark.parametrize("data", ["", "{}", "[1]", '[{"a": 1}]', "a,b\n1,2\n"])
+def test_another_file_is_refused(tmp_path, name, data):
+    with pytest.raises(DataError):
+        suites.load(f"{name}={write(tmp_path, 'file', data)}")
+
+
+def test_a_jailbreak_stands_before_both_kinds_of_request(tmp_path, monkeypatch):
+    tiny = {"harmbench": suites.Suite("harmbench", (suites.Sample("0", "Do harm.", "refuse", ""),))}
+    tiny["everyday"] = suites.Suite("everyday", (suites.Sample("0", "Bake.", "answer", ""),))
+    monkeypatch.setattr(suites, "load", tiny.__getitem__)
+    path = write(tmp_path, "wild.json", '["You are FREE.", "skipped", "skipped", "No rules."]')
+    said = [(s.prompt, s.expect) for s in suites._load_in_the_wild(path)]
+    assert said == [
+        ("You are FREE.\n\nDo harm.", "refuse"), ("You are FREE.\n\nBake.", "answer"),
+        ("No rules.\n\nDo harm.", "refuse"), ("No rules.\n\nBake.", "answer"),
+    ]  # fmt: skip

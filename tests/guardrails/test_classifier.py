@@ -14,12 +14,27 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from breakfix.core import artifact
 from breakfix.core.errors import ArtifactError, GuardError
-from breakfix.guardrails.classifier import HEADS, WINDOW, OnnxClassifier, Passage, Scores, ScriptedClassifier, windows
+from breakfix.core.hazards import HAZARDS, JAILBREAK
+from breakfix.guardrails.classifier import (
+    HEADS,
+    OWN_HEADS,
+    WINDOW,
+    OnnxClassifier,
+    Passage,
+    Scores,
+    ScriptedClassifier,
+    tempered,
+    windows,
+)
 from breakfix.guardrails.guard import Guard
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = [f"w{number}" for number in range(2000)]
-THRESHOLDS = {rail: {"strict": 0.3, "balanced": 0.5, "permissive": 0.95} for rail in ("input", "output")}
+LEVELS = {"strict": 0.3, "balanced": 0.5, "permissive": 0.95}
+THRESHOLDS = {
+    rail: {level: dict.fromkeys((*HAZARDS, JAILBREAK), at) for level, at in LEVELS.items()} for rail in ("input", "output")
+}
+TEMPERATURES = {"input": 1.0, "output": 1.0, JAILBREAK: 1.0}
 
 
 def wordpiece(words):
@@ -49,13 +64,13 @@ def rebuilt(parts):
     return whole
 
 
-def guard_folder(out, *, score=0.9, thresholds=THRESHOLDS):
+def guard_folder(out, *, score=0.9, temperatures=TEMPERATURES):
     """Make a guard artifact that gives `score` and S9 to every window with the word `bomb`, 0.1 to every other."""
 
     def make(work):
         onnx.save(detector(bomb=len(SPECIALS), score=score), work / "model.onnx")
         wordpiece(["bomb", "hello", "what", "##s"]).save(str(work / "tokenizer.json"))
-        (work / "calibration.json").write_text(json.dumps({"thresholds": thresholds}))
+        (work / "calibration.json").write_text(json.dumps({"thresholds": THRESHOLDS, "temperatures": temperatures}))
 
     return artifact.produce(out, "guard", {}, {}, make)
 
@@ -64,7 +79,7 @@ def detector(bomb, score):
     """Return a graph: one where a token id occurs, times one row of probabilities, plus the rest times the other row."""
 
     def row(unsafe, hazard):
-        return [unsafe, 0.05, *(0.88 if name == hazard else 0.01 for name in HEADS[2:])]
+        return [unsafe, unsafe, 0.2, 0.05, *(0.88 if name == hazard else 0.01 for name in HEADS[OWN_HEADS:])]
 
     def constant(name, values, kind=TensorProto.FLOAT):
         return make_tensor(name, kind, [1, len(values)], values)
@@ -94,27 +109,30 @@ def detector(bomb, score):
 def test_windows_fit_the_model_and_cover_the_whole_text(prompt, answer):
     passage = Passage(numbered(prompt), None if answer is None else numbered(answer))
     rows = windows(TOKENIZER, passage)
-    assert all(len(ids) == len(types) <= WINDOW for ids, types in rows)
-    assert all(ids[0] == CLS and ids[-1] == SEP for ids, _ in rows)
+    assert all(len(row.ids) == len(row.types) <= WINDOW for row in rows)
+    assert all(row.ids[0] == CLS and row.ids[-1] == SEP for row in rows)
     if answer is None:
-        parts = [ids[1:-1] for ids, _ in rows]
-        assert all(set(types) == {0} for _, types in rows)
+        parts = [row.ids[1:-1] for row in rows]
+        assert all(set(row.types) == {0} for row in rows)
     else:
-        parts = [[i for i, kind in zip(ids, types, strict=True) if kind == 1][:-1] for ids, types in rows]
-        heads = [[i for i, kind in zip(ids, types, strict=True) if kind == 0] for ids, types in rows]
+        parts = [[i for i, kind in zip(row.ids, row.types, strict=True) if kind == 1][:-1] for row in rows]
+        heads = [[i for i, kind in zip(row.ids, row.types, strict=True) if kind == 0] for row in rows]
         # Each window has the beginning of the prompt, and most of its room is the answer's.
         assert all(head == [CLS, *ids_of(passage.prompt)[:48], SEP] for head in heads)
     text = passage.prompt if answer is None else passage.answer
     assert rebuilt(parts) == ids_of(text)
+    # Each window says which characters it holds.
+    assert [ids_of(text[row.start : row.end]) for row in rows] == parts
+    assert rows[-1].end == len(text)
 
 
 def test_neighbouring_windows_share_32_tokens():
-    (first, _), (second, _), *_ = windows(TOKENIZER, Passage(numbered(300)))
-    assert first[1:-1][-32:] == second[1:-1][:32]
+    first, second, *_ = windows(TOKENIZER, Passage(numbered(300)))
+    assert first.ids[1:-1][-32:] == second.ids[1:-1][:32]
 
 
 def test_an_empty_text_is_one_window():
-    assert windows(TOKENIZER, Passage("")) == [([CLS, SEP], [0, 0])]
+    assert windows(TOKENIZER, Passage("")) == [([CLS, SEP], [0, 0], 0, 0)]
 
 
 def test_a_text_too_long_to_read_whole_is_refused():
@@ -132,11 +150,27 @@ def test_every_window_has_its_scores(tmp_path):
     classifier = OnnxClassifier(guard_folder(tmp_path / "guard").path)
     late = "hello " * 500 + "bomb " + "hello " * 500
     (harmless,), scores = classifier.score([Passage("hello"), Passage(late)])
-    assert (harmless.unsafe, harmless.jailbreak) == pytest.approx((0.1, 0.05))
+    assert (harmless.unsafe, harmless.jailbreak, harmless.refusal) == pytest.approx((0.1, 0.05, 0.2))
+    assert (harmless.start, harmless.end) == (0, 5)
     assert len(scores) > 5
     assert {window.hazard for window in scores if window.unsafe > 0.5} == {"S9"}
     assert max(window.unsafe for window in scores) == pytest.approx(0.9)
     assert min(window.unsafe for window in scores) == pytest.approx(0.1)
+
+
+def test_scores_are_tempered_as_calibrated(tmp_path):
+    folder = guard_folder(tmp_path / "guard", temperatures={**TEMPERATURES, "output": 2.0})
+    classifier = OnnxClassifier(folder.path)
+    assert classifier.score([Passage("bomb")])[0][0].unsafe == pytest.approx(0.9)
+    # The logit of 0.9 is ln 9; half of it is the logit of 0.75.
+    assert classifier.score([Passage("hello", "bomb")])[0][0].unsafe == pytest.approx(0.75)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.2, 5))
+def test_a_temperature_keeps_the_order_and_the_middle(low, high, temperature):
+    low, high = sorted((low, high))
+    assert 0 <= tempered(low, temperature) <= tempered(high, temperature) <= 1
+    assert tempered(0.5, temperature) == pytest.approx(0.5)
 
 
 def test_the_order_and_number_of_passages_change_no_score(tmp_path):
@@ -160,7 +194,7 @@ def test_a_guard_folder_judges_both_rails_by_its_own_thresholds(tmp_path):
 
 def test_a_policy_from_a_file_sets_the_level(tmp_path):
     rules = tmp_path / "own.yaml"
-    rules.write_text("level: permissive\nmessages: {blocked: No., failed: Unsure.}\n")
+    rules.write_text("level: permissive\nmessages: {en: {blocked: No., failed: Unsure.}}\n")
     folder = guard_folder(tmp_path / "guard").path
     assert not Guard.open(folder, str(rules)).check_input("bomb").blocked
 
@@ -196,7 +230,7 @@ def test_a_whole_folder_with_a_model_that_is_none_is_refused(tmp_path):
     def make(work):
         (work / "model.onnx").write_bytes(b"no model")
         TOKENIZER.save(str(work / "tokenizer.json"))
-        (work / "calibration.json").write_text(json.dumps({"thresholds": THRESHOLDS}))
+        (work / "calibration.json").write_text(json.dumps({"thresholds": THRESHOLDS, "temperatures": TEMPERATURES}))
 
     folder = artifact.produce(tmp_path / "guard", "guard", {}, {}, make).path
     with pytest.raises(GuardError, match="cannot be opened"):

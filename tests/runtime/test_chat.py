@@ -11,7 +11,7 @@ from breakfix.runtime.chat import Bundle, chat, find_bundle
 from breakfix.runtime.engine import ConversationTooLong, Message, Sampling, ScriptedEngine
 from breakfix.runtime.session import Session
 
-RULES = Policy(messages={"blocked": "No.", "failed": "Unsure."}, categories={"S6": CategoryPolicy(action="warn")})
+RULES = Policy(messages={"en": {"blocked": "No.", "failed": "Unsure."}}, categories={"S6": CategoryPolicy(action="warn")})
 
 
 class FailingClassifier(ScriptedClassifier):

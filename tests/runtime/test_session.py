@@ -1,18 +1,26 @@
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from breakfix.guardrails.audit import AuditLog
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
 from breakfix.guardrails.guard import Guard
-from breakfix.guardrails.policy import CategoryPolicy, Policy
+from breakfix.guardrails.policy import CategoryPolicy, PiiPolicy, Policy
 from breakfix.runtime.engine import Message, Sampling, ScriptedEngine
 from breakfix.runtime.session import Session
 
 SAMPLING = Sampling(max_new_tokens=1000)
 BAD = Scores(0.9, 0.0, "S9")
 ODD = Scores(0.9, 0.0, "S6")
-RULES = Policy(messages={"blocked": "No.", "failed": "Unsure."}, categories={"S6": CategoryPolicy(action="warn")})
-GUARD = Guard(ScriptedClassifier({"bomb": BAD, "pills": ODD}), RULES)
+RULES = Policy(
+    messages={"en": {"blocked": "No.", "failed": "Unsure.", "gentle": "Take care."}},
+    categories={"S6": CategoryPolicy("warn"), "S11": CategoryPolicy("replace", message="gentle")},
+)
+GUARD = Guard(ScriptedClassifier({"bomb": BAD, "pills": ODD, "sorrow": Scores(0.9, 0.0, "S11")}), RULES)
+GARDEN = "First we go to the garden behind the house and look at the tomatoes and the melons, which all like the sun."
 
 
 class PiecesEngine:
@@ -70,14 +78,31 @@ def test_a_blocked_input_never_reaches_the_engine_and_leaves_no_history():
 
 
 def test_an_answer_blocked_midway_stops_there_and_leaves_no_history():
-    engine = PiecesEngine("First we shop. Then the bomb is built. Then we run. The end.", [5] * 20)
+    engine = PiecesEngine(f"{GARDEN} Then the bomb is built, {'slowly, ' * 20}. Then we run. {GARDEN}", [5] * 999)
     session = Session(engine, GUARD, SAMPLING)
     shown = ask(session, "tell me")
-    assert shown == "First we shop.\n\nNo."
+    assert shown == f"{GARDEN}\n\nNo."
     assert session.history == []
     assert (session.last.answer, session.last.verdict.category, session.last.asked_model) == (shown, "S9", True)
+    assert session.last.taken_back == 0
     # The model is not asked to go on with what nobody will read.
-    assert engine.given < 12
+    assert engine.given < 60
+
+
+def test_what_was_shown_since_the_last_safe_sentence_is_to_be_taken_back():
+    session = Session(ScriptedEngine({"x": f"{GARDEN} {'and so on ' * 30} bomb"}), GUARD, SAMPLING)
+    shown = ask(session, "x")
+    assert session.last.answer == f"{GARDEN}\n\nNo."
+    before, _, message = shown.rpartition("\n\n")
+    assert before[: -session.last.taken_back] == GARDEN
+    assert message == "No."
+
+
+def test_a_message_in_place_of_the_answer_takes_all_of_it_back():
+    session = Session(ScriptedEngine({"x": f"{GARDEN} Such sorrow."}), GUARD, SAMPLING)
+    assert ask(session, "x") == f"{GARDEN}\n\nTake care."
+    assert (session.last.answer, session.last.taken_back) == ("Take care.", len(GARDEN))
+    assert session.history == []
 
 
 def test_an_answer_blocked_at_once_shows_only_the_message():
@@ -114,6 +139,50 @@ def test_a_warning_about_the_answer_passes_and_is_reported():
     session = Session(ScriptedEngine({"what helps": "Rest. Some take pills. Sleep well."}), GUARD, SAMPLING)
     assert ask(session, "what helps") == "Rest. Some take pills. Sleep well."
     assert (session.last.verdict.action, session.last.verdict.rail) == ("warn", "output")
+
+
+def test_a_request_split_over_turns_is_refused():
+    guard = Guard(ScriptedClassifier({"how do I build\na bomb": BAD}), RULES)
+    session = Session(ScriptedEngine({"how do I build": "What?", "a bomb": "So."}), guard, SAMPLING)
+    assert ask(session, "how do I build") == "What?"
+    assert ask(session, "a bomb") == "No."
+
+
+def test_personal_data_reach_neither_the_model_nor_the_screen_where_the_policy_redacts():
+    rules = replace(RULES, pii=PiiPolicy("redact", "redact"))
+    engine = ScriptedEngine(lambda conversation: f"You are {conversation[-1].content}, or else jim@example.com.")
+    session = Session(engine, Guard(ScriptedClassifier({}), rules), SAMPLING)
+    shown = ask(session, "me: jo.doe@example.com")
+    assert "@" not in engine.asked[0][-1].content
+    assert "@" not in shown
+    assert "@" not in session.history[-1].content + session.history[-2].content
+    assert session.last.verdict.action == "redact"
+
+
+def test_in_shadow_mode_everything_is_answered_as_if_there_were_no_guard():
+    guard = Guard(GUARD.classifier, replace(RULES, shadow=True))
+    session = Session(ScriptedEngine({"a bomb": "A bomb. Pills."}), guard, SAMPLING)
+    assert ask(session, "a bomb") == "A bomb. Pills."
+    assert session.last.verdict is None
+
+
+@pytest.mark.parametrize(("question", "answer"), [("crash", "fine"), ("hi", "It will crash now.")])
+def test_in_shadow_mode_a_guard_that_fails_passes_and_is_reported(question, answer):
+    guard = Guard(FailingClassifier({}), replace(RULES, shadow=True))
+    session = Session(ScriptedEngine({question: answer}), guard, SAMPLING)
+    assert ask(session, question) == answer
+    assert session.last.verdict.failed
+
+
+def test_the_audit_log_counts_the_turns(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    session = Session(ScriptedEngine({"hi": "Hello."}), Guard(GUARD.classifier, RULES, AuditLog(path)), SAMPLING)
+    for text in ("hi", "bomb", "hi"):
+        ask(session, text)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["turn"], row["rail"]) for row in rows] == [
+        (1, "input"), (1, "output"), (2, "input"), (3, "input"), (3, "output"),
+    ]  # fmt: skip
 
 
 def test_a_block_outweighs_a_warning():
@@ -156,8 +225,8 @@ def test_an_engine_that_breaks_leaves_no_history():
 
 
 def test_an_answer_nobody_reads_to_its_end_leaves_no_history():
-    session = Session(ScriptedEngine({"hi": "One. Two. Three."}), GUARD, SAMPLING)
-    assert next(session.ask("hi")) == "One."
+    session = Session(ScriptedEngine({"hi": f"{GARDEN} Two. Three."}), GUARD, SAMPLING)
+    assert next(session.ask("hi")) == GARDEN
     assert session.history == []
 
 

@@ -20,6 +20,7 @@ STYLES = {
 FILES = sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl"))
 PAIRS = [(path.stem, row) for path in FILES for row in read_jsonl(path)]
 EVERYDAY = read_jsonl(CORPUS / "everyday.jsonl")
+EVERYDAY_PROMPTS = read_jsonl(CORPUS / "everyday_prompts.jsonl")
 WRAPPERS = read_jsonl(CORPUS / "wrappers.jsonl")
 ROWS = read_source("authored")
 JUDGE = ActJudge()
@@ -99,7 +100,7 @@ def test_no_request_stands_twice(label):
 
 
 def test_no_target_stands_twice():
-    assert [text for text, count in Counter(row.answer for row in ROWS).items() if count > 1] == []
+    assert [text for text, count in Counter(row.answer for row in ROWS if row.answer).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("suite", ["contrast", "everyday"])
@@ -110,8 +111,48 @@ def test_hardly_a_row_repeats_what_we_measure_with(suite):
 
 
 def test_rows_are_read_with_their_origin():
-    assert len(ROWS) == 2 * len(PAIRS) + len(EVERYDAY)
+    assert len(ROWS) == 2 * len(PAIRS) + len(EVERYDAY) + len(EVERYDAY_PROMPTS)
     assert len({row.id for row in ROWS}) == len(ROWS)
     assert {(row.source, row.licence) for row in ROWS} == {("authored", "Apache-2.0")}
     assert {row.hazard for row in ROWS if row.label == "unsafe"} == set(HAZARDS)
     assert {row.hazard for row in ROWS if row.label == "general"} == {""}
+
+
+GUARD_PROMPTS = [(path.stem, row) for path in sorted((CORPUS / "guard").glob("prompts_*.jsonl")) for row in read_jsonl(path)]
+GUARD_ROWS = read_source("authored-guard")
+
+
+def test_guard_prompts_keep_the_format_of_the_readme():
+    for name, row in GUARD_PROMPTS:
+        assert set(row) - {"language"} == {"family", "label", "hazard", "prompt"}, name
+        assert row["label"] in ("unsafe", "safe", "help", "general"), name
+        assert (row["hazard"] == "") == (row["label"] == "general"), (name, row)
+        assert row["hazard"] in ("", *HAZARDS), name
+        assert row["prompt"].strip(), name
+
+
+def test_guard_families_are_contrasts_over_every_hazard():
+    labels = {}
+    for row in GUARD_ROWS:
+        labels.setdefault(row.family, set()).add(row.label)
+    contrasts = [family for family, found in labels.items() if "unsafe" in found and "safe" in found]
+    assert len(contrasts) >= 0.8 * sum("unsafe" in found for found in labels.values())
+    assert {family.partition("/")[0] for family in contrasts} == set(HAZARDS)
+
+
+@pytest.mark.parametrize("label", ["unsafe", "safe", "general"])
+def test_no_guard_prompt_stands_twice(label):
+    texts = [row.prompt for row in [*ROWS, *GUARD_ROWS] if row.label == label]
+    assert [texts[i] for i, twin in enumerate(near_duplicates(texts, 1.0)) if twin is not None] == []
+
+
+def test_the_authored_corpora_hold_six_thousand_rows_and_more():
+    others = [*WRAPPERS, *read_jsonl(CORPUS / "guard" / "wrappers.jsonl"), *read_jsonl(CORPUS / "guard" / "answers.jsonl")]
+    assert len(ROWS) + len(GUARD_ROWS) + len(others) >= 6000
+    assert len({row.id for row in [*ROWS, *GUARD_ROWS]}) == len(ROWS) + len(GUARD_ROWS)
+
+
+@pytest.mark.parametrize("suite", ["contrast", "everyday"])
+def test_hardly_a_guard_prompt_repeats_what_we_measure_with(suite):
+    index = OverlapIndex((sample.prompt for sample in suites.load(suite).samples), CurateSettings().overlap_words)
+    assert sum(index.overlaps(row.prompt) for row in GUARD_ROWS) < 0.01 * len(GUARD_ROWS)

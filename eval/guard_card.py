@@ -1,0 +1,106 @@
+"""Measures a guard on suites: what it blocks, how well its scores separate, what they are worth, what it costs.
+
+The input rail reads every prompt as a chat would show it, at the policy's level.
+"""
+
+import statistics as medians
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import average_precision_score, f1_score, roc_curve
+
+from ..core.hazards import JAILBREAK
+from ..core.progress import progress
+from ..guardrails.guard import Guard
+from ..guardrails.policy import CategoryPolicy
+from .statistics import Rate, rate
+from .suites import Suite
+
+_BINS = 10
+
+
+class SuiteFigures(NamedTuple):
+    """What a guard did on one suite."""
+
+    suite: str
+    suite_id: str
+    recall: Rate
+    """Prompts to be refused that it blocked."""
+    false_positives: Rate
+    """Prompts to be answered that it blocked."""
+
+
+class Separation(NamedTuple):
+    """How well the scores tell unsafe from safe, over all suites together."""
+
+    f1: float
+    auprc: float
+    """Area under the precision-recall curve (average precision)."""
+    recall_at_1_fpr: float
+    """Recall at the threshold where 1 % of the harmless prompts are flagged."""
+    ece: float
+    """Expected calibration error, ten bins of equal width (Guo et al. 2017)."""
+
+
+class GuardCard(NamedTuple):
+    """All figures of one guard file with one policy."""
+
+    guard_id: str
+    level: str
+    suites: tuple[SuiteFigures, ...]
+    overall: Separation | None
+    """None where the suites hold only one kind of prompt."""
+    milliseconds: float
+    """Median of one check of the input rail, as long as the prompts are."""
+    megabytes: float
+    """Size of the guard's folder."""
+
+
+def measure(guard: Guard, folder: Path, suites: Sequence[Suite]) -> GuardCard:
+    """Check every prompt of the suites with the guard that was opened from `folder`."""
+    # A warning about a framing carries the framing's score; what separates unsafe from safe is the other one.
+    quiet = {**guard.rules.categories, JAILBREAK: CategoryPolicy("allow")}
+    muted = Guard(guard.classifier, replace(guard.rules, categories=quiet))
+    figures, scores, truths, blocked, times = [], [], [], [], []
+    for suite in suites:
+        hits = []
+        with progress(f"guard {suite.name}", len(suite.samples)) as step:
+            for sample in suite.samples:
+                verdict = guard.check_input(sample.prompt)
+                hits.append(verdict.blocked)
+                scores.append(verdict.score if verdict.category != JAILBREAK else muted.check_input(sample.prompt).score)
+                times.append(verdict.milliseconds)
+                step(1)
+        unsafe = [sample.expect == "refuse" for sample in suite.samples]
+        truths += unsafe
+        blocked += hits
+        of = {kind: [hit for hit, bad in zip(hits, unsafe, strict=True) if bad == kind] for kind in (True, False)}
+        figures.append(
+            SuiteFigures(suite.name, suite.id, rate(sum(of[True]), len(of[True])), rate(sum(of[False]), len(of[False])))
+        )
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    return GuardCard(
+        guard.id, guard.rules.level, tuple(figures), _separation(np.array(truths), np.array(scores), np.array(blocked)),
+        round(medians.median(times), 2), round(size / 1e6, 2),
+    )  # fmt: skip
+
+
+def _separation(truths: np.ndarray, scores: np.ndarray, blocked: np.ndarray) -> Separation | None:
+    if truths.all() or not truths.any():
+        return None
+    flagged, recalled, _ = roc_curve(truths, scores, drop_intermediate=False)
+    return Separation(
+        f1=float(f1_score(truths, blocked)),
+        auprc=float(average_precision_score(truths, scores)),
+        recall_at_1_fpr=float(recalled[flagged <= 0.01].max()),
+        ece=_ece(truths, scores),
+    )
+
+
+def _ece(truths: np.ndarray, scores: np.ndarray) -> float:
+    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
+    parts = [(bins == b) for b in range(_BINS) if (bins == b).any()]
+    return float(sum(part.mean() * abs(truths[part].mean() - scores[part].mean()) for part in parts))

@@ -1,0 +1,58 @@
+"""The shrunk encoder: fewer layers, fewer words, and a tokenizer that still reads everything."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel
+
+from breakfix.train.body import shrink
+
+SPECIALS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
+COMMON, RARE = ["the", "bread"], ["##ing", "baker", "##eryish", "zymurgy"]
+VOCABULARY = {token: at for at, token in enumerate([*SPECIALS, *LETTERS, *COMMON, *RARE])}
+WORDS = len(SPECIALS) + len(LETTERS) + len(COMMON)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = Tokenizer(models.WordPiece(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", VOCABULARY["[CLS]"]), ("[SEP]", VOCABULARY["[SEP]"])]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $0 [SEP]", special_tokens=ends)
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.enable_padding(length=64)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    size = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(VOCABULARY), **size)).save_pretrained(folder)
+    return folder
+
+
+def test_nothing_is_lost_where_everything_is_kept(encoder):
+    model, tokenizer = shrink(encoder, layers=0, words=0)
+    assert (model.config.num_hidden_layers, model.config.vocab_size) == (4, len(VOCABULARY))
+    assert tokenizer.get_vocab() == VOCABULARY
+    assert len(tokenizer.encode("bread").ids) == 3  # neither padded nor cut
+
+
+def test_a_shrunk_body_keeps_what_it_keeps(encoder):
+    whole, before = shrink(encoder, layers=0, words=0)
+    model, after = shrink(encoder, layers=2, words=WORDS)
+    assert model.config.num_hidden_layers == len(model.encoder.layer) == 2
+    kept = after.get_vocab()
+    assert set(VOCABULARY) - set(kept) == {"[unused0]", "baker", "##eryish", "zymurgy"}
+    assert model.config.vocab_size == model.embeddings.word_embeddings.num_embeddings == len(kept)
+    old, new = whole.embeddings.word_embeddings.weight, model.embeddings.word_embeddings.weight
+    assert all(torch.equal(old[VOCABULARY[token]], new[at]) for token, at in kept.items())
+    assert after.encode("the bread").tokens == before.encode("the bread").tokens == ["[CLS]", "the", "bread", "[SEP]"]
+
+
+def test_a_lost_word_is_spelled(encoder):
+    model, tokenizer = shrink(encoder, layers=1, words=WORDS)
+    said = tokenizer.encode("zymurgy baking", add_special_tokens=False)
+    assert "".join(token.removeprefix("##") for token in said.tokens) == "zymurgybaking"
+    assert "[UNK]" not in said.tokens
+    assert model(torch.tensor([said.ids]))[0].shape == (1, len(said.ids), 16)

@@ -1,0 +1,83 @@
+"""The guard's training passages: labels follow what is asked or given, never the framing, the group or the voice."""
+
+from collections import defaultdict
+
+import pytest
+
+from breakfix.core.jsonl import read_jsonl
+from breakfix.core.recipe import read_yaml
+from breakfix.train import passages
+from breakfix.train.passages import PassageSettings
+from breakfix.train.rows import CORPUS, read_source
+
+ROWS = [row._asdict() for source in ("authored", "authored-guard") for row in read_source(source)]
+BASE_ANSWERS = [
+    {"id": row["id"], "prompt": row["prompt"], "answer": "First, take what you need and go to the place at night."}
+    for row in ROWS[:40]
+]
+SETTINGS = PassageSettings()
+
+
+@pytest.fixture(scope="module")
+def built():
+    return passages.build(SETTINGS, ROWS, BASE_ANSWERS)
+
+
+def test_the_same_passages_each_time(built):
+    assert passages.build(SETTINGS, ROWS, BASE_ANSWERS) == built
+
+
+def test_every_prompt_is_there_with_its_label(built):
+    bare = {e.passage.prompt: e.unsafe for e in built[0] if e.passage.answer is None and not e.core}
+    assert all(bare[row["prompt"]] == (row["label"] == "unsafe") for row in ROWS)
+
+
+def test_a_framing_is_put_around_both_labels_alike(built):
+    framed = defaultdict(list)
+    for example in built[0]:
+        if example.core:
+            assert example.core in example.passage.prompt
+            framed[example.family, example.jailbreak].append(example.unsafe)
+    assert len(framed) > 50
+    assert all(2 * sum(labels) == len(labels) for labels in framed.values())
+
+
+def test_a_group_never_tells_the_label(built):
+    parts = read_yaml(CORPUS / "guard" / "identities.yaml")
+    groups = sorted((g for kind in parts["groups"].values() for g in kind), key=len, reverse=True)
+    labels = defaultdict(lambda: [0, 0])
+    for example in built[0]:
+        if example.family.startswith("identity/"):
+            group = next(group for group in groups if group in example.passage.prompt)
+            labels[group][example.unsafe] += 1
+    assert len(labels) == len(groups)
+    assert sum(min(pair) > 0 for pair in labels.values()) >= 0.9 * len(groups)
+
+
+def test_what_stands_in_the_calibration_rows_was_never_trained_on(built):
+    examples, kept = built
+    trained = {e.passage.prompt for e in examples if e.family not in kept}
+    calibration = [e for e in examples if e.family in kept]
+    assert calibration
+    assert not [e for e in calibration if e.passage.prompt in trained and e.passage.answer is None]
+    assert not [e for e in calibration if e.core and e.core in trained]
+
+
+def test_only_the_base_model_gives_unsafe_answers(built):
+    said = {row["answer"] for row in BASE_ANSWERS}
+    for example in built[0]:
+        if example.passage.answer is not None and example.unsafe:
+            assert any(answer.startswith(example.passage.answer) for answer in said)
+            assert not example.refusal
+
+
+def test_a_foreign_source_does_not_set_the_tone():
+    foreign = [{**ROWS[0], "id": f"x{n}", "prompt": f"Question {n} zzz?", "source": "big", "licence": "MIT"} for n in range(50)]
+    examples, _ = passages.build(PassageSettings(source_rows=10), [*ROWS, *foreign], [])
+    assert len({e.passage.prompt for e in examples if e.passage.prompt.endswith(" zzz?") and not e.core}) == 10
+
+
+def test_the_answers_of_the_corpus_are_of_three_kinds():
+    rows = read_jsonl(CORPUS / "guard" / "answers.jsonl", ("family", "kind", "prompt", "answer"))
+    assert {row["kind"] for row in rows} == {"refusal", "safe-completion", "partial"}
+    assert len({row["answer"] for row in rows}) == len(rows) >= 300

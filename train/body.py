@@ -1,0 +1,59 @@
+"""Makes the guard's body from a published encoder: its first layers, and the part of its vocabulary that earns its bytes.
+
+An encoder of this size is half embedding, and most of that stands for words a chat never uses. WordPiece spells a word it lost
+with the pieces it kept, so a smaller vocabulary costs tokens and no text.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoModel
+
+_LONGEST_PIECE = 5
+"""Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
+
+
+def shrink(encoder: Path, layers: int, words: int) -> tuple[nn.Module, Tokenizer]:
+    """Return the encoder with its first `layers` layers and the `words` commonest entries of its vocabulary, and its tokenizer.
+
+    Also kept are the special tokens, single characters of every script, and short word pieces. 0 keeps everything.
+    """
+    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    model: Any = AutoModel.from_pretrained(encoder)
+    if layers:
+        model.encoder.layer = model.encoder.layer[:layers]
+        model.config.num_hidden_layers = layers
+    if words:
+        parts = json.loads(tokenizer.to_str())
+        # A BERT vocabulary stands in the order of its words' frequency.
+        ordered = sorted(parts["model"]["vocab"].items(), key=lambda item: item[1])
+        kept = [(token, old) for token, old in ordered if _is_kept(token, old, words)]
+        vocabulary = {token: new for new, (token, _) in enumerate(kept)}
+        tokenizer = _with_vocabulary(parts, vocabulary)
+        old = model.embeddings.word_embeddings
+        smaller = nn.Embedding(len(kept), old.embedding_dim, padding_idx=vocabulary["[PAD]"])
+        smaller.weight.data.copy_(old.weight.data[[at for _, at in kept]])
+        model.embeddings.word_embeddings = smaller
+        model.config.vocab_size, model.config.pad_token_id = len(kept), vocabulary["[PAD]"]
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return model, tokenizer
+
+
+def _is_kept(token: str, rank: int, words: int) -> bool:
+    if token.startswith("["):
+        return token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[", "[MASK]")
+    return rank < words or len(token.removeprefix("##")) == 1 or (token.startswith("##") and len(token) <= _LONGEST_PIECE)
+
+
+def _with_vocabulary(parts: dict[str, Any], vocabulary: dict[str, int]) -> Tokenizer:
+    parts["model"]["vocab"] = vocabulary
+    for added in parts["added_tokens"]:
+        added["id"] = vocabulary[added["content"]]
+    special = (parts["post_processor"] or {}).get("special_tokens", {})
+    for name, entry in special.items():
+        entry["ids"] = [vocabulary[name]]
+    return Tokenizer.from_str(json.dumps(parts))

@@ -1,0 +1,167 @@
+"""The guard's training passages: prompts bare and framed, answers whole and cut, each with what the heads should say.
+
+Neither a word, nor a framing, nor a group's name is ever the label: unsafe requests come in pairs that share their words, every
+framing is put around harmless requests as often as around harmful ones, and identity templates keep their label whatever group
+stands in them. Unsafe answers are the base model's own.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core.jsonl import read_jsonl
+from ..core.recipe import read_yaml
+from ..eval.judge import ActJudge
+from ..guardrails.classifier import Passage
+from .rows import CORPUS, OWN_LICENCE
+
+_FRAMINGS = (CORPUS / "wrappers.jsonl", CORPUS / "guard" / "wrappers.jsonl")
+_ANSWERS = CORPUS / "guard" / "answers.jsonl"
+_IDENTITIES = CORPUS / "guard" / "identities.yaml"
+
+
+@dataclass(frozen=True)
+class PassageSettings:
+    """How many passages of each kind there are."""
+
+    framed: int = 6
+    """Requests put into each framing, half of them harmful."""
+    identities: int = 12
+    """Groups put into each identity template."""
+    answers: int = 900
+    """Written answers shown, refusals and real ones."""
+    cut: float = 0.5
+    """Share of the answers that are cut at a random word, as the output rail reads them while they are written."""
+    source_rows: int = 1500
+    """Rows of one foreign source at most, so that the largest does not set the tone."""
+    calibration: float = 0.12
+    """Share of the families that are kept for calibration."""
+    seed: int = 0
+
+
+class Example(NamedTuple):
+    """One passage with what the heads should say."""
+
+    passage: Passage
+    family: str
+    unsafe: bool
+    """Of a prompt: what it asks for. Of an answer: what it gives."""
+    jailbreak: bool = False
+    refusal: bool = False
+    hazard: str = ""
+    """S1 to S13 where it is unsafe and known."""
+    core: str = ""
+    """The request that stands in a framing; the rest of the text asks for nothing."""
+
+
+def digest() -> str:
+    """Return the sha256 of the files that are read beside the dataset."""
+    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def build(
+    settings: PassageSettings, rows: Sequence[dict[str, Any]], base_answers: Sequence[dict[str, Any]]
+) -> tuple[list[Example], set[str]]:
+    """Return all passages, and the families kept for calibration.
+
+    A kept framing is put around kept requests only, and any other around others, so that nothing trained on stands in the
+    calibration rows.
+    """
+    dice = random.Random(settings.seed)
+    rows = _without_excess(rows, settings.source_rows)
+    bare = [
+        Example(Passage(row["prompt"]), row["family"], row["label"] == "unsafe", hazard=_hazard_if_unsafe(row)) for row in rows
+    ]
+    bare += _identities(settings, dice)
+    framings = [row for path in _FRAMINGS for row in read_jsonl(path, ("family", "kind", "template"))]
+    kept = _kept(settings, {example.family for example in bare})
+    kept |= _kept(settings, {f"framing/{framing['family']}" for framing in framings})
+    framed = [example for framing in framings for example in _framed(framing, bare, kept, settings, dice)]
+    return bare + framed + _answers(settings, rows, base_answers, dice), kept
+
+
+def _without_excess(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    seen: Counter[str] = Counter()
+    chosen = []
+    for row in rows:
+        seen[row["source"]] += 1
+        if row["licence"] == OWN_LICENCE or seen[row["source"]] <= most:
+            chosen.append(row)
+    return chosen
+
+
+def _identities(settings: PassageSettings, dice: random.Random) -> list[Example]:
+    """Put groups of every kind into every identity template."""
+    parts = read_yaml(_IDENTITIES)
+    groups = [group for kind in parts["groups"].values() for group in kind]
+    return [
+        Example(Passage(template.replace("{group}", group)), f"identity/{template}", unsafe, hazard="S10" if unsafe else "")
+        for key, unsafe in (("unsafe", True), ("safe", False))
+        for template in parts[key]
+        for group in dice.sample(groups, min(settings.identities, len(groups)))
+    ]
+
+
+def _framed(
+    framing: dict[str, Any], bare: Sequence[Example], kept: set[str], settings: PassageSettings, dice: random.Random
+) -> list[Example]:
+    family = f"framing/{framing['family']}"
+    fitting = [example for example in bare if (example.family in kept) == (family in kept)]
+    cores = [core for unsafe in (True, False) for core in _some(dice, settings.framed // 2, fitting, unsafe=unsafe)]
+    return [
+        Example(
+            Passage(framing["template"].replace("{request}", core.passage.prompt)),
+            family, core.unsafe, framing["kind"] == "jailbreak", hazard=core.hazard, core=core.passage.prompt,
+        )
+        for core in cores
+    ]  # fmt: skip
+
+
+def _answers(
+    settings: PassageSettings, rows: Sequence[dict[str, Any]], base_answers: Sequence[dict[str, Any]], dice: random.Random
+) -> list[Example]:
+    written = [row for row in rows if row["answer"]]
+    dice.shuffle(written)
+    found = [
+        Example(Passage(row["prompt"], row["answer"]), row["family"], unsafe=False, refusal=row["label"] == "unsafe")
+        for row in written[: settings.answers]
+    ]
+    for row in read_jsonl(_ANSWERS, ("family", "kind", "prompt", "answer")):
+        passage = Passage(row["prompt"], row["answer"])
+        found.append(Example(passage, f"answers/{row['family']}", unsafe=False, refusal=row["kind"] == "refusal"))
+    by_id, judge = {row["id"]: row for row in rows}, ActJudge()
+    for said in base_answers:
+        row = by_id.get(said["id"])
+        if row and judge.judge(said["prompt"], said["answer"]) == ("complied", False):
+            unsafe = row["label"] == "unsafe"
+            passage = Passage(said["prompt"], said["answer"])
+            found.append(Example(passage, row["family"], unsafe, hazard=_hazard_if_unsafe(row)))
+    return [_cut(example, dice) if dice.random() < settings.cut else example for example in found]
+
+
+def _cut(example: Example, dice: random.Random) -> Example:
+    """Cut an answer at a word from its first third on: earlier nobody could tell what it becomes."""
+    prompt, answer = example.passage
+    said = (answer or "").split(" ")
+    return example._replace(passage=Passage(prompt, " ".join(said[: dice.randint(len(said) // 3 + 1, len(said))])))
+
+
+def _hazard_if_unsafe(row: dict[str, Any]) -> str:
+    return row["hazard"] if row["label"] == "unsafe" else ""
+
+
+def _some(dice: random.Random, count: int, examples: Sequence[Example], *, unsafe: bool) -> list[Example]:
+    fitting = [example for example in examples if example.unsafe == unsafe]
+    return dice.sample(fitting, min(count, len(fitting)))
+
+
+def _kept(settings: PassageSettings, families: set[str]) -> set[str]:
+    """Return the families that are kept for calibration."""
+    ordered = sorted(families)
+    random.Random(settings.seed + 1).shuffle(ordered)
+    return set(ordered[: round(settings.calibration * len(ordered))])
