@@ -67,18 +67,21 @@ _PAIRS = _Pairs(
 
 def is_language(text: str) -> bool:
     """Tell whether a text reads as English, or as writing in a script that English does not use."""
-    seen = "".join(text.split())
-    if len(seen) < 3 or not seen.isprintable():
-        return False
+    seen = re.sub("[ \t\r\n]", "", text)
     words = WORD.findall(text)
     letters = sum(map(len, words))
-    if letters <= len(seen) / 2 and seen.isascii():
+    marks = 0 if seen.isascii() else sum(unicodedata.category(char)[0] == "M" for char in seen)
+    if len(seen) < 4 or not seen.isprintable() or letters + marks < (0.8 if letters < 12 else 0.5) * len(seen):
         return False
     foreign = [char for char in seen if char > "\u0240" and unicodedata.category(char)[0] in "LM"]
     if len(foreign) > len(seen) / 2:
         # Chance hits every script in turn; a writer keeps to one, or to the many blocks of East Asia.
         blocks = Counter(min(ord(char) >> 8, 0x2E) for char in foreign)
         return len(foreign) >= 4 and blocks.most_common(1)[0][1] > 0.8 * len(foreign)
+    # Words of some language in Latin letters: chance sets no spaces.
+    vowels = sum(map(seen.lower().count, "aeiou"))
+    if letters > 19 and letters > 0.8 * len(seen) and 2 < letters / len(words) < 12 and 0.2 < vowels / letters < 0.6:
+        return True
     pairs = letters + len(words)
     known = sum(len(word) + 1 for word in words if word.lower() in COMMON)
     return sum(map(weight, words)) + known / 2 > pairs * (0.25 if letters > 11 else 0.4) > 0
