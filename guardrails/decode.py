@@ -121,7 +121,7 @@ _MORSE_LETTERS = """
 .- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..
 ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. -....- ---...
 """
-_MORSE: Mapping[str, str] = dict(zip(_MORSE_LETTERS.split(), LETTERS + "0123456789.,?'!/-:", strict=True))
+_MORSE = dict(zip(_MORSE_LETTERS.split(), LETTERS + "0123456789.,?'!/-:", strict=True))
 
 
 class _Reader(NamedTuple):
