@@ -76,7 +76,7 @@ def answer(session: Session, text: str) -> None:
     if turn is not None and turn.verdict is not None:
         verdict = turn.verdict
         why = "the guard failed" if verdict.failed else f"{verdict.category}, score {verdict.score:.2f}"
-        did = "blocked" if verdict.blocked else "warned about"
+        did = "blocked" if verdict.blocked else "took personal data out of" if verdict.action == "redact" else "warned about"
         say(f"(guard: {did} the {verdict.rail}: {why})")
 
 

@@ -20,6 +20,7 @@ from ..core.hazards import HAZARDS
 from ..core.jsonl import read_jsonl, write_jsonl
 from ..eval.judge import ActJudge
 from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
+from ..guardrails.checkpoints import excerpts
 from ..guardrails.classifier import HEADS, OWN_HEADS, RAILS, WINDOW, Passage, Window, windows
 from ..guardrails.normalize import forms
 from . import loop, passages
@@ -106,9 +107,12 @@ def _label(example: Example, window: Window) -> int:
 
 
 def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
-    """Return every window of every spelling, as the guard will read them: its score is the worst of them."""
+    """Return every window of every spelling of all that the guard will read: its score is the worst of them."""
     prompt, answer = example.passage
-    spellings = [Passage(f.text) for f in forms(prompt)] if answer is None else [Passage(prompt, f.text) for f in forms(answer)]
+    if answer is None:
+        spellings = [Passage(form.text) for form in forms(prompt)]
+    else:
+        spellings = [Passage(prompt, form.text) for excerpt in excerpts(answer) for form in forms(excerpt)]
     read = [{"input_ids": w.ids, "type_ids": w.types} for spelling in spellings for w in windows(tokenizer, spelling)]
     return {
         "rail": RAILS[answer is not None], "unsafe": example.unsafe, "jailbreak": example.jailbreak, "hazard": example.hazard,
