@@ -40,7 +40,10 @@ def upside_down(text: str) -> list[Edit]:
 def leetspeak(text: str) -> list[Edit]:
     """Return the words in which digits and signs stand for letters, and what may be such right beside those."""
     found = [(match.start(), match[0][:1] + match[0][1:].rstrip("!")) for match in _LEET_WORD.finditer(text)]
-    says = [_unleeted(word) for _, word in found]
+    # Where l is written as l, or i as i, the signs for both stand for the other.
+    letters = {letter for _, word in found for letter in word.lower()}
+    for_i = 1.0 + 2 * ("l" in letters) - 3 * ("i" in letters)
+    says = [_unleeted(word, for_i) for _, word in found]
     sure = [
         _is_word(new, 0.35)
         and bool(_MIXED.match(word) and _BEFORE.match(text, start) and _AFTER.match(text, start + len(word)))
@@ -106,7 +109,7 @@ _CIPHERS = _family(
     *(_alphabet(f"rot{by}", LETTERS[by:] + LETTERS[:by], shortest=3) for by in range(1, 26) if by != 13),
 )
 # Logarithms of likelihood: the least that a stretch of words must gain in all and for each, the most it may lose on the way.
-_GAIN, _GAIN_EACH, _DROP = 9.0, 1.5, 9.0
+_GAIN, _GAIN_EACH, _DROP = 9.0, 2.5, 9.0
 _GAP, _AROUND, _MOST_SCORED = 8, 12, 400_000
 """Most characters between two words of a stretch; words looked at on either side of a sign; words scored in all."""
 _WHOLE_WORD = re.compile(r"(?<![\w@$])[^\W\d_]++(?![\w@$])")
@@ -206,11 +209,10 @@ def _is_word(word: str, least: float) -> bool:
     return word.lower() in COMMON or (len(word) > 2 and weight(word) > least * (len(word) + 1))
 
 
-def _unleeted(word: str) -> str:
+def _unleeted(word: str, for_i: float) -> str:
     """Return the best of what a word may say, in letters alone; empty where there is no such reading."""
     choices = [_LEET.get(sign, sign) for sign in word]
     if sum(len(choice) > 1 for choice in choices) > 4:
         choices = [choice[0] for choice in choices]
-    # The signs that say i or l say i more often.
-    best = max(map("".join, itertools.product(*choices)), key=lambda says: merit(says) - says.count("l"))
+    best = max(map("".join, itertools.product(*choices)), key=lambda says: merit(says) - for_i * says.count("l"))
     return best if best.isalpha() else ""

@@ -121,7 +121,7 @@ _MORSE_LETTERS = """
 .- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..
 ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. -....- ---...
 """
-_MORSE = dict(zip(_MORSE_LETTERS.split(), LETTERS + "0123456789.,?'!/-:", strict=True))
+_MORSE: dict[str, str] = dict(zip(_MORSE_LETTERS.split(), LETTERS + "0123456789.,?'!/-:", strict=True))
 
 
 class _Reader(NamedTuple):
@@ -156,14 +156,15 @@ def _reader(how: str, read: Callable[[str, _Reads], str | None], run: str, befor
 
 _HIDDEN: Sequence[_Reader] = (
     # The tags after a black flag name a country.
-    _reader("tags", _tags, "[\U000e0020-\U000e007e]++", "(?<!\U0001f3f4)"),
+    _reader("tags", _tags, "[\U000e0020-\U000e007e]++", "(?<![\U0001f3f4\U000e0020-\U000e007e])"),
     _reader("selectors", _selectors, "[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,512}+"),
     _reader("morse", _morse, r"[.\-_–—…−·•]{1,7}(?:[ /|\n]{1,7}[.\-_–—…−·•]{1,7}){3,512}+", r"(?<![^\s\"'(:])"),
 )
 _ENCODED: Sequence[_Reader] = (
     _reader("url", _url, r"%[0-9A-Fa-f]{2}(?:[^\s%]{0,24}%[0-9A-Fa-f]{2}){0,512}+"),
-    _reader("html", _references, r"(?:&(?:amp;)?(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});?){1,512}+"),
-    _reader("escapes", _escapes, r"(?:\\(?:u[0-9A-Fa-f]{4}|[xX][0-9A-Fa-f]{2}|u\{[0-9A-Fa-f]{1,6}\})){1,512}+"),
+    _reader("html", _references, r"(?:&(?:amp;)?#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});?){1,512}+"),
+    _reader("escapes", _escapes, r"(?:\\(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\})){1,512}+"),
+    _reader("escapes", _escapes, r"(?:\\[xX][0-9A-Fa-f]{2}){2,512}+"),
     _reader("escapes", _escapes, r"(?:U\+[0-9A-F]{4,6} ?){1,512}+"),
     _reader("octal", _octal, r"(?:\\[01][0-7]{2}){2,512}+"),
     _reader("binary", _binary, "(?:[01]{8}[ ,]{0,2}){3,512}+", "(?<![0-9])"),

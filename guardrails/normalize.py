@@ -178,7 +178,8 @@ def _is_invisible(char: str) -> bool:
 
 
 def _joined(found: re.Match[str]) -> str:
-    return re.sub(r"[ .\-_*]", "", found[0])
+    """Join letters; digits alone are a table or a version."""
+    return re.sub(r"[ .\-_*]", "", found[0]) if re.search(r"[^\W\d_]", found[0]) else found[0]
 
 
 def _parted(found: re.Match[str]) -> str:
@@ -186,6 +187,8 @@ def _parted(found: re.Match[str]) -> str:
     spaces = re.findall(r"[ .\-_*]+", found[0])
     lengths = Counter(map(len, spaces))
     inside = max(lengths, key=lambda length: (lengths[length], -length))
+    if not re.search(r"[^\W\d_]", found[0]):
+        return found[0]
     if len(lengths) > 1:
         ends = [len(space) != inside for space in spaces]
     elif 0 < 2 * spaces.count(" ") <= len(spaces):

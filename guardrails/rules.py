@@ -92,8 +92,8 @@ _IBAN_LENGTHS = {
 
 
 def _iban(match: re.Match[str]) -> _Span:
-    length = _IBAN_LENGTHS.get(match[1].upper())
-    rest = length and re.compile(rf"(?:[ -]?[A-Za-z0-9]){{{length - 4}}}(?![A-Za-z0-9])").match(match.string, match.end())
+    left = _IBAN_LENGTHS.get(match[1].upper(), 0) - 4
+    rest = re.compile(rf"(?:[ -]?[A-Za-z0-9]){{{left}}}(?![A-Za-z0-9])").match(match.string, match.end()) if left > 0 else None
     if not rest:
         return None
     account = re.sub("[ -]", "", rest[0] + match[0])
@@ -118,7 +118,7 @@ _ISSUERS = (
 def _card(match: re.Match[str]) -> _Span:
     digits = re.sub("[ -]", "", match[1])
     issued = any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUERS)
-    if not issued or len(set(digits)) < 3:
+    if not issued or len(set(digits)) == 1:
         return None
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return match.span(1) if (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0 else None
@@ -126,7 +126,7 @@ def _card(match: re.Match[str]) -> _Span:
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?<![\w.-])(?<![A-Za-z]/)(?<![=<>~^!]=){_OCTET}(?:\.{_OCTET}){{3}}(?![\w-]|\.[\w-])")
-_IPV6 = re.compile(r"(?<![\w:.])(?<!\w\[)(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|[0-9.]{7,15})?(?![\w:])")
+_IPV6 = re.compile(r"(?<![\w:.])(?<!\w\[)(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9.]{7,15}|[0-9A-Fa-f]{1,4})?(?![\w:])")
 _NO_ADDRESS = re.compile(
     r"(?i)\b(?:v|ver|version|release|build|firmware|update|section|chapter|clause|§|rule|article|item)\W{0,3}\Z"
 )
@@ -150,11 +150,13 @@ def _ipv6(match: re.Match[str]) -> _Span:
 
 _PHONE = re.compile(
     r"""(?<![\w.,:/+$€£\#\-])(?P<number>
-      \+[1-9](?:[ ./()\-]{0,2}[0-9]){8,14} | 00[1-9](?:[ ./\-]?[0-9]){8,13}                            # international
-    | (?:1[-. ])?(?:\([2-9][0-9]{2}\)\ ?|[2-9][0-9]{2}(?=([-.])...\2))[-.]?[2-9][0-9]{2}[-. ][0-9]{4}   # North America
-    | \(?0[1-9][0-9]{0,4}\)?[ /\-]?[0-9]{2,8}(?:[ \-][0-9]{2,8}){0,4} | 0[1-9](?:\.[0-9]{2}){4}        # with a trunk zero
-    | 1[3-9][0-9]([ \-])[0-9]{4}\3[0-9]{4}                                                            # China
-    )(?![\w%€£$]|[.,:/\-][0-9])""",
+    \+[1-9](?:[ ./()\-]{0,2}[0-9]){8,14}                              # international
+    | (?<![0-9]\ )(?:                                                 # not the end of a longer number in groups
+        00[1-9](?:[ ./\-]?[0-9]){8,13}
+      | (?:1[-. ])?(?:\([2-9][0-9]{2}\)\ ?|[2-9][0-9]{2}(?=([-.])...\2))[-.]?[2-9][0-9]{2}[-. ][0-9]{4}  # North America
+      | \(?0[1-9][0-9]{0,4}\)?[ /\-]?[0-9]{2,8}(?:[ \-][0-9]{2,8}){0,4} | 0[1-9](?:\.[0-9]{2}){4}       # trunk zero
+      | 1[3-9][0-9]([ \-])[0-9]{4}\3[0-9]{4}                          # China
+    ))(?![\w%€£$]|[.,:/\-][0-9])""",
     re.VERBOSE,
 )
 _SAID_PHONE = re.compile(
@@ -178,7 +180,7 @@ def _phone(match: re.Match[str]) -> _Span:
         said = match.re is _SAID_PHONE and digits < 12
         if not (plausible or said) or _DATE.match(number) or _OTHER_NUMBER.search(match.string[max(start - 24, 0) : start]):
             return None
-    return start, end
+    return start + (number[0] == "(" and ")" not in number), end
 
 
 _KINDS: Sequence[tuple[str, re.Pattern[str], Callable[[re.Match[str]], _Span]]] = (
