@@ -124,19 +124,20 @@ def _ciphered(text: str, family: _Family) -> list[Edit]:
             places[number].append(at)
     if not places:
         return []
-    spans = [match.span() for match in _WHOLE_WORD.finditer(text)]
+    starts = [match.start() for match in _WHOLE_WORD.finditer(text)]
     found: list[tuple[float, int, int, int]] = []
     scored = 0
     for number, at in sorted(places.items(), key=lambda item: len(item[1]), reverse=True):
         for first, last in _around(at, len(words)):
             if (scored := scored + last - first) <= _MOST_SCORED:
-                stretches = _stretches(words[first:last], spans[first:last], family.ciphers[number])
+                stretches = _stretches(words[first:last], starts[first:last], family.ciphers[number])
                 found += ((gain, first + begin, first + end, number) for gain, begin, end in stretches)
     taken, kept = bytearray(len(words)), []
     for _, first, last, number in sorted(found, reverse=True):
         if not any(taken[first:last]):
             taken[first:last] = b"\1" * (last - first)
-            kept.append(_deciphered(text, spans[first][0], spans[last - 1][1], family.ciphers[number]))
+            end = starts[last - 1] + len(words[last - 1])
+            kept.append(_deciphered(text, starts[first], end, family.ciphers[number]))
     return kept
 
 
@@ -151,14 +152,14 @@ def _around(places: Sequence[int], count: int) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def _stretches(words: Sequence[str], spans: Sequence[tuple[int, int]], cipher: _Cipher) -> Iterator[tuple[float, int, int]]:
+def _stretches(words: Sequence[str], starts: Sequence[int], cipher: _Cipher) -> Iterator[tuple[float, int, int]]:
     """Yield the stretches of words that gain from a cipher, two or more, a fifth of them common: gain, first word, end."""
     says = [cipher.read(word) for word in words]
     gains = [merit(new) - merit(old) for new, old in zip(says, words, strict=True)]
     begin = end = least = 0
     gain = most = 0.0
     for at in range(len(words) + 1):
-        cut = at == len(words) or (at > 0 and spans[at][0] - spans[at - 1][1] > _GAP)
+        cut = at == len(words) or (at > 0 and starts[at] - starts[at - 1] - len(words[at - 1]) > _GAP)
         if cut or gain < max(0.0, most - _DROP):
             known = sum(word.lower() in COMMON for word in says[begin:end])
             if most >= max(_GAIN, _GAIN_EACH * (end - begin)) and 5 * known >= end - begin > 1:
