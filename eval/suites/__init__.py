@@ -145,10 +145,15 @@ def _load_ailuminate(path: Path) -> list[Sample]:
 
 def _load_in_the_wild(path: Path) -> list[Sample]:
     """Put every third in-the-wild jailbreak in front of a HarmBench request, and in front of an everyday one."""
-    jailbreaks = json.loads(path.read_text(encoding="utf-8"))[::_WILD_STEP]
+    try:
+        jailbreaks = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is no file of jailbreaks; it must be a JSON list of texts") from error
+    if not isinstance(jailbreaks, list) or not all(isinstance(text, str) for text in jailbreaks):
+        raise DataError(f"{path} is no file of jailbreaks; it must be a JSON list of texts")
     unsafe, safe = load("harmbench").samples, load("everyday").samples
     samples = []
-    for n, jailbreak in enumerate(jailbreaks):
+    for n, jailbreak in enumerate(jailbreaks[::_WILD_STEP]):
         samples.append(Sample(f"{n:03d}-unsafe", f"{jailbreak}\n\n{unsafe[n % len(unsafe)].prompt}", "refuse", "unsafe"))
         samples.append(Sample(f"{n:03d}-safe", f"{jailbreak}\n\n{safe[n % len(safe)].prompt}", "answer", "safe"))
     return samples
@@ -157,10 +162,10 @@ def _load_in_the_wild(path: Path) -> list[Sample]:
 def _read_list(path: Path, what: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        if all(key in row for row in rows for key in keys):
+        if isinstance(rows, list) and all(isinstance(row[key], str | list) for row in rows for key in keys):
             return rows
-    except (ValueError, TypeError):
-        pass
+    except (ValueError, TypeError, KeyError):
+        pass  # the sentence below says all that a reader can use
     raise DataError(f"{path} is no {what} file; it must be a JSON list of objects with {' and '.join(keys)}")
 
 

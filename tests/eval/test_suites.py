@@ -159,7 +159,7 @@ def test_a_published_file_is_read(tmp_path, name, data, sample):
     assert suites.load(f"{name}={write(tmp_path, 'file', data)}").samples == (suites.Sample(*sample),)
 
 
-@pytest.mark.parametrize("name", ["notinject", "mitre-frr", "ailuminate"])
+@pytest.mark.parametrize("name", ["notinject", "mitre-frr", "ailuminate", "in-the-wild"])
 @pytest.mark.parametrize("data", ["", "{}", "[1]", '[{"a": 1}]', "a,b\n1,2\n"])
 def test_another_file_is_refused(tmp_path, name, data):
     with pytest.raises(DataError):

@@ -60,6 +60,14 @@ def test_a_second_run_returns_at_once_and_changes_nothing(breakfix, tiny_cycle, 
     assert again.stderr.count("finished before") == len(STAGES) and ids(tiny_cycle) == before
 
 
+def test_the_guard_of_a_cycle_is_measured(breakfix, tiny_cycle):
+    done = breakfix("eval", "guard", "everyday", "contrast-held-out", "--guard", tiny_cycle / "guard")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tiny_cycle / "guard" / "manifest.json").read_text())["id"] in done.stdout
+    assert "| everyday | not judged | 0 |" in done.stdout
+    assert "all suites: F1 " in done.stdout
+
+
 def test_another_recipe_for_the_same_folder_is_refused(breakfix, tiny_cycle, tiny_settings):
     refused = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings, "--set", "sft.lora.rank=4")
     assert refused.returncode == 1
