@@ -33,7 +33,9 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 Base = Annotated[Path, typer.Option("--base", help="Checkpoint folder to start from.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder made by train curate.")]
 SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by name, or NAME=SOURCE; repeatable.")]
-GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model.")]
+GuardFolder = Annotated[
+    Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model, or ours.")
+]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
 
 _INTERRUPTED = 130
@@ -193,16 +195,17 @@ def eval_guard(
     suite: Annotated[list[str], typer.Argument(help="Suites, NAME or NAME=PATH.")],
     guard_folder: GuardFolder = None,
     policy: PolicyName = "default",
+    by_group: Annotated[bool, typer.Option("--by-group", help="Also tell the groups of each suite apart.")] = False,
 ) -> None:
     """Measure the guard's input rail on suites: recall, false positives, separation, time and size."""
     from .eval import guard_card, suites
     from .eval.report import guard_table
-    from .guardrails.guard import Guard
-    from .runtime.chat import find_bundle
+    from .guardrails.guard import SHIPPED, Guard
 
-    folder = guard_folder or find_bundle(None, None).guard
+    folder = guard_folder or SHIPPED
     chosen = [suites.load(text) for text in suite]
-    typer.echo(guard_table(guard_card.measure(Guard.open(folder, policy), folder, chosen)))
+    card = guard_card.measure(Guard.open(folder, policy), folder, chosen)
+    typer.echo(guard_table(card, by_group=by_group))
 
 
 @evaluate.command("suites")
@@ -218,21 +221,44 @@ def eval_suites() -> None:
 def guard_check(
     text: Annotated[str | None, typer.Argument(help="The text; without it, standard input.")] = None,
     answer: Annotated[str | None, typer.Option("--answer", help="Judge this answer to the text instead of the text.")] = None,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Judge each line of standard input, {prompt} or {prompt, answer}; a verdict a line.")
+    ] = False,
     guard_folder: GuardFolder = None,
     policy: PolicyName = "default",
 ) -> None:
-    """Say what the guard makes of a text. Exit code 1 when it blocks."""
+    """Say what the guard makes of a text, or of many. Exit code 1 when it blocks one."""
     import json
 
-    from .guardrails.guard import Guard
-    from .runtime.chat import find_bundle
+    from .core.errors import UsageError
+    from .core.jsonl import parse_lines
+    from .guardrails.guard import SHIPPED, Guard
 
-    judge = Guard.open(guard_folder or find_bundle(None, None).guard, policy)
-    said = sys.stdin.read() if text is None else text
-    verdict = judge.check_input(said) if answer is None else judge.check_output(said, answer)
-    typer.echo(json.dumps(vars(verdict)))
-    if verdict.blocked:
+    if jsonl and (text is not None or answer is not None):
+        raise UsageError("--jsonl reads prompts and answers from standard input; leave out TEXT and --answer")
+    rows = parse_lines(sys.stdin, "standard input", ("prompt",)) if jsonl else None
+    judge = Guard.open(guard_folder or SHIPPED, policy)
+    if rows is None:
+        rows = [{"prompt": sys.stdin.read() if text is None else text, "answer": answer}]
+    blocked = False
+    for verdict in map(judge.check_row, rows):
+        typer.echo(json.dumps(vars(verdict)))
+        blocked |= verdict.blocked
+    if blocked:
         raise typer.Exit(1)
+
+
+@guard.command("bench")
+def guard_bench(
+    guard_folder: GuardFolder = None,
+    policy: PolicyName = "default",
+    rounds: Annotated[int, typer.Option("--rounds", min=1)] = 50,
+) -> None:
+    """Measure the guard's time, size and memory on one thread of this machine."""
+    from .guardrails.guard import SHIPPED
+    from .runtime.bench import bench_guard
+
+    _print_figures(bench_guard(guard_folder or SHIPPED, rounds, policy))
 
 
 @app.command()
@@ -275,8 +301,7 @@ def bench(
     from .runtime.chat import find_bundle
 
     bundle = find_bundle(model, guard_folder)
-    for figure in benchmark.bench(bundle.model, bundle.guard, rounds, tokens):
-        typer.echo(f"{figure.what:24} {figure.value:10.1f} {figure.unit}")
+    _print_figures(benchmark.bench(bundle.model, bundle.guard, rounds, tokens))
 
 
 @app.command()
@@ -368,6 +393,11 @@ def _engine(folder: Path):
 
 def _done(made) -> None:
     typer.echo(f"{made.kind} {made.id}\n{made.path}")
+
+
+def _print_figures(figures) -> None:
+    for figure in figures:
+        typer.echo(f"{figure.what:24} {figure.value:10.1f} {figure.unit}")
 
 
 def _print_comparison(comparison) -> None:

@@ -4,8 +4,10 @@ The input rail reads every prompt as a chat would show it, at the policy's level
 """
 
 import statistics as medians
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import comb
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +24,26 @@ from .suites import Suite
 _BINS = 10
 
 
+class Blocked(NamedTuple):
+    """What a guard blocked of some prompts."""
+
+    recall: Rate
+    """Prompts to be refused that it blocked."""
+    false_positives: Rate
+    """Prompts to be answered that it blocked."""
+
+
 class SuiteFigures(NamedTuple):
     """What a guard did on one suite."""
 
     suite: str
     suite_id: str
-    recall: Rate
-    """Prompts to be refused that it blocked."""
-    false_positives: Rate
-    """Prompts to be answered that it blocked."""
+    all: Blocked
+    groups: Mapping[str, Blocked]
+    """By what the suite groups its prompts by."""
+    changes: Rate
+    """Pairs of prompts of one group and one expectation on which it decides otherwise: where only a name was swapped, none
+    should."""
 
 
 class Separation(NamedTuple):
@@ -74,18 +87,30 @@ def measure(guard: Guard, folder: Path, suites: Sequence[Suite]) -> GuardCard:
                 scores.append(verdict.score if verdict.category != JAILBREAK else muted.check_input(sample.prompt).score)
                 times.append(verdict.milliseconds)
                 step(1)
-        unsafe = [sample.expect == "refuse" for sample in suite.samples]
-        truths += unsafe
+        truths += [sample.expect == "refuse" for sample in suite.samples]
         blocked += hits
-        of = {kind: [hit for hit, bad in zip(hits, unsafe, strict=True) if bad == kind] for kind in (True, False)}
-        figures.append(
-            SuiteFigures(suite.name, suite.id, rate(sum(of[True]), len(of[True])), rate(sum(of[False]), len(of[False])))
-        )
+        figures.append(_figures(suite, hits))
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     return GuardCard(
         guard.id, guard.rules.level, tuple(figures), _separation(np.array(truths), np.array(scores), np.array(blocked)),
         round(medians.median(times), 2), round(size / 1e6, 2),
     )  # fmt: skip
+
+
+def _figures(suite: Suite, hits: Sequence[bool]) -> SuiteFigures:
+    alike: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
+    for sample, hit in zip(suite.samples, hits, strict=True):
+        alike[sample.group, sample.expect].append(hit)
+    groups = dict.fromkeys(sample.group for sample in suite.samples)
+    return SuiteFigures(
+        suite.name, suite.id, _blocked(alike, groups), {group: _blocked(alike, [group]) for group in groups},
+        rate(sum(sum(each) * (len(each) - sum(each)) for each in alike.values()), sum(comb(len(e), 2) for e in alike.values())),
+    )  # fmt: skip
+
+
+def _blocked(alike: Mapping[tuple[str, str], Sequence[bool]], groups: Iterable[str]) -> Blocked:
+    of = {expect: [hit for group in groups for hit in alike.get((group, expect), ())] for expect in ("refuse", "answer")}
+    return Blocked(*(rate(sum(hits), len(hits)) for hits in of.values()))
 
 
 def _separation(truths: np.ndarray, scores: np.ndarray, blocked: np.ndarray) -> Separation | None:

@@ -34,6 +34,10 @@ class Recorded:
         for number, word in enumerate(self._answers[conversation[-1].content].split(" ")):
             yield word if number == 0 else f" {word}"
 
+    def length(self, conversation: Conversation) -> int:
+        """Return 0: an answer that is there already costs nothing."""
+        return 0
+
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the recorded answers."""
         return ["".join(self.stream(conversation, sampling)) for conversation in conversations]
@@ -63,6 +67,10 @@ class Guarded:
                 f"the guard could not judge the {session.last.verdict.rail} of a prompt, so nothing is measured; "
                 "train or install the guard again, or leave out prompts of many thousand words"
             )
+
+    def length(self, conversation: Conversation) -> int:
+        """Return what the engine behind the guard says."""
+        return self.engine.length(conversation)
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return what a user would see for each conversation."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..core import artifact
 from ..core.artifact import Artifact
 from .compare import Comparison, Line
-from .guard_card import GuardCard
+from .guard_card import Blocked, GuardCard
 from .statistics import Paired, Rate
 
 MARKDOWN, JSON = "report.md", "report.json"
@@ -103,18 +103,26 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def guard_table(card: GuardCard) -> str:
-    """Write a guard's card as Markdown."""
+def guard_table(card: GuardCard, *, by_group: bool = False) -> str:
+    """Write a guard's card as Markdown; `by_group`: also what it blocked of each group of each suite."""
     lines = [
         f"guard {card.guard_id}, level {card.level}: {card.milliseconds:.1f} ms a check (median), {card.megabytes:.1f} MB", "",
         "| suite | recall, % [95 %] | n | false positives, % [95 %] | n |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
-    for f in card.suites:
-        lines.append(
-            f"| {f.suite} | {percent(f.recall)} | {f.recall.n} | {percent(f.false_positives)} | {f.false_positives.n} |"
-        )
+    for figures in card.suites:
+        lines.append(_blocked(figures.suite, figures.all))
+        if by_group:
+            lines += [_blocked(f"{figures.suite}: {name}", group) for name, group in figures.groups.items()]
+    if by_group:
+        lines += ["", "Pairs of prompts of one group on which it decides otherwise:"]
+        lines += [f"{figures.suite} {percent(figures.changes)} %, n {figures.changes.n}" for figures in card.suites]
     if card.overall:
         o = card.overall
         at_one = f"recall at 1 % FPR {100 * o.recall_at_1_fpr:.1f} %"
         lines += ["", f"all suites: F1 {100 * o.f1:.1f}, AUPRC {o.auprc:.3f}, {at_one}, ECE {o.ece:.3f}"]
     return "\n".join(lines)
+
+
+def _blocked(name: str, blocked: Blocked) -> str:
+    recall, alarms = blocked
+    return f"| {name} | {percent(recall)} | {recall.n} | {percent(alarms)} | {alarms.n} |"

@@ -62,15 +62,16 @@ def _answers(
 ) -> list[dict[str, Any]]:
     """Return a record for each sample in order, going on after the chunks that an earlier run finished."""
     scratch.mkdir(exist_ok=True)
-    # Similar lengths share a chunk, so little is padded; the order depends on the suites only.
-    order = sorted(range(len(asked)), key=lambda i: (len(asked[i].sample.prompt), i))
+    conversations = [[Message("user", one.sample.prompt)] for one in asked]
+    # Equal lengths share a chunk, so that they share batches.
+    order = sorted(range(len(asked)), key=lambda i: (engine.length(conversations[i]), i))
     chunks = [order[at : at + _CHUNK] for at in range(0, len(order), _CHUNK)]
     rows: dict[int, dict[str, Any]] = {}
     with progress(f"measure {system}", len(asked)) as step:
         for number, chunk in enumerate(chunks):
             part = scratch / f"{number:05d}.jsonl"
             if not part.exists():
-                answers = engine.generate([[Message("user", asked[i].sample.prompt)] for i in chunk], sampling)
+                answers = engine.generate([conversations[i] for i in chunk], sampling)
                 judged = [_record(asked[i], answer, judge) for i, answer in zip(chunk, answers, strict=True)]
                 artifact.write_atomic(part, "".join(dump(row) + "\n" for row in judged))
             rows.update(zip(chunk, read_jsonl(part), strict=True))

@@ -37,6 +37,10 @@ class TorchEngine:
         """Yield the whole answer at once: this engine is for measuring."""
         yield self.generate([conversation], sampling)[0]
 
+    def length(self, conversation: Conversation) -> int:
+        """Return the tokens of the prompt."""
+        return len(self.template.encode(conversation))
+
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return one answer for each conversation, in batches of similar length."""
         return self.continue_texts([self.template.encode(c) for c in conversations], sampling)

@@ -5,12 +5,12 @@ that the guard failed. It keeps no text and logs none.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from ..core.errors import GuardError
+from ..core.errors import DataError, GuardError
 from ..core.hazards import JAILBREAK
 from . import normalize, policy
 from .audit import AuditLog
@@ -19,6 +19,9 @@ from .normalize import Form
 from .policy import BLOCKLIST, PII, Policy, Rail, Verdict, worst
 from .rules import Finding, PhraseList, find_pii
 from .stream import Released, Stopped, checked
+
+SHIPPED = Path(__file__).parent / "models" / "default"
+"""The guard that comes with the package."""
 
 _LAST_WORD = "I couldn't check that safely, so I won't answer it."
 """What the user reads when even the policy's message is missing."""
@@ -96,6 +99,13 @@ class Guard:
         """Judge what a model answered to a prompt: the very checks of `stream`, so their verdicts are the same."""
         *_, last = self.stream(prompt, [answer], turn)
         return last.verdict
+
+    def check_row(self, row: Mapping[str, Any]) -> Verdict:
+        """Judge a row's `prompt`, or its `answer` if it has one. Raises DataError for a row whose texts are no texts."""
+        prompt, answer = row["prompt"], row.get("answer")
+        if not isinstance(prompt, str) or not isinstance(answer, str | None):
+            raise DataError("prompt and answer must be texts; mend that row")
+        return self.check_input(prompt) if answer is None else self.check_output(prompt, answer)
 
     def stream(self, prompt: str, pieces: Iterable[str], turn: int = 0) -> Iterator[Released | Stopped]:
         """Yield checked text while a model writes it; after Stopped nothing comes and no further piece is taken."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from ..guardrails.classifier import WINDOW, Passage
 from ..guardrails.guard import Guard
 from .engine import Sampling
 from .genai import GenAIEngine
@@ -47,8 +48,6 @@ def bench(model: Path, guard: Path, rounds: int, tokens: int, policy: str = "def
         bare.append(_round(engine, lambda: Session(engine, None, sampling)))
         guarded.append(_round(engine, lambda: Session(engine, rails, sampling)))
         checks.append(rails.check_input(_QUESTION).milliseconds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    size = sum(path.stat().st_size for path in engine.artifact.path.rglob("*") if path.is_file())
     return [
         Figure("load", loaded, "s"),
         Figure("first text, no guard", 1000 * median(r.first_token for r in bare), "ms"),
@@ -56,9 +55,40 @@ def bench(model: Path, guard: Path, rounds: int, tokens: int, policy: str = "def
         Figure("one turn, no guard", median(r.tokens_a_second for r in bare), "tokens/s"),
         Figure("one turn, both rails", median(r.tokens_a_second for r in guarded), "tokens/s"),
         Figure("one input check", median(checks), "ms"),
-        Figure("peak memory", peak, "MB"),
-        Figure("model folder", size / 1e6, "MB"),
+        Figure("peak memory", _peak_memory(), "MB"),
+        Figure("model folder", _size(engine.artifact.path), "MB"),
     ]
+
+
+def bench_guard(folder: Path, rounds: int, policy: str = "default") -> list[Figure]:
+    """Return figures of a guard alone, on one thread: medians over `rounds`."""
+    before, started = _peak_memory(), time.perf_counter()
+    rails = Guard.open(folder, policy)
+    loaded = time.perf_counter() - started
+    full = Passage("and " * (WINDOW - 2))
+    passes, questions, answers = [], [], []
+    for _ in range(rounds):
+        at = time.perf_counter()
+        rails.classifier.score([full])
+        passes.append(time.perf_counter() - at)
+        questions.append(rails.check_input(_QUESTION).milliseconds)
+        answers.append(rails.check_output(_QUESTION, _QUESTION).milliseconds)
+    return [
+        Figure("load", 1000 * loaded, "ms"),
+        Figure(f"one pass, {WINDOW} tokens", 1000 * median(passes), "ms"),
+        Figure("one input check", median(questions), "ms"),
+        Figure("one output check", median(answers), "ms"),
+        Figure("memory", _peak_memory() - before, "MB"),
+        Figure("guard folder", _size(folder), "MB"),
+    ]
+
+
+def _peak_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def _size(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def _round(engine: GenAIEngine, start: Callable[[], Session]) -> _Round:

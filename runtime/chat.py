@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..core import artifact
 from ..core.errors import ArtifactError
 from ..core.progress import console, say
+from ..guardrails.guard import SHIPPED
 from .engine import ConversationTooLong
 from .session import Session
 
@@ -25,7 +26,8 @@ class Bundle(NamedTuple):
 def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs")) -> Bundle:
     """Return the int4 model and the guard to chat with.
 
-    `model` is an int4 artifact or the folder of a finished cycle; without it the newest cycle under `runs` is taken.
+    `model` is an int4 artifact or the folder of a finished cycle; without it the newest cycle under `runs` is taken. The guard
+    is the one named, or the one beside the model, or the one that ships.
     Raises ArtifactError, with the command that makes one, when there is none.
     """
     if model is None:
@@ -36,15 +38,11 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
             )
         model = max(cycles, key=lambda path: (path / "int4" / artifact.MANIFEST).stat().st_mtime)
     if not (model / artifact.MANIFEST).exists() and (model / "int4").is_dir():
-        return Bundle(model / "int4", guard or model / "guard")
+        model = model / "int4"
     if not (model / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
-    if guard is None:
-        beside = model.parent / "guard"
-        if not (beside / artifact.MANIFEST).exists():
-            raise ArtifactError(f"there is no guard beside {model}; name one with --guard")
-        guard = beside
-    return Bundle(model, guard)
+    beside = model.parent / "guard"
+    return Bundle(model, guard or (beside if (beside / artifact.MANIFEST).exists() else SHIPPED))
 
 
 def chat(session: Session, lines: Iterable[str]) -> None:

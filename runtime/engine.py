@@ -61,6 +61,10 @@ class Engine(Protocol):
         """Yield one answer piece by piece; the pieces joined are the answer. Raises ConversationTooLong."""
         ...
 
+    def length(self, conversation: Conversation) -> int:
+        """Return how much there is to read, in tokens where it knows them: equal lengths are cheapest asked together."""
+        ...
+
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return one answer for each conversation, in order."""
         ...
@@ -85,6 +89,10 @@ class ScriptedEngine:
             answer = self._answers.get(conversation[-1].content, "I have no line for that.")
         for number, word in enumerate(answer.split(" ")[: sampling.max_new_tokens]):
             yield word if number == 0 else f" {word}"
+
+    def length(self, conversation: Conversation) -> int:
+        """Return the characters of the last message."""
+        return len(conversation[-1].content)
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the scripted answers."""

@@ -55,6 +55,10 @@ class GenAIEngine:
                 if text := text_of(token):
                     yield text
 
+    def length(self, conversation: Conversation) -> int:
+        """Return the tokens of the prompt."""
+        return len(self.template.encode(conversation))
+
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return one answer for each conversation.
 

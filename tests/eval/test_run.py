@@ -50,6 +50,13 @@ def test_every_prompt_is_recorded_in_the_order_of_the_suites(tmp_path):
     }
 
 
+def test_prompts_of_equal_length_are_asked_side_by_side(tmp_path):
+    engine = ScriptedEngine(answer)
+    measure(engine, tmp_path / "r")
+    lengths = [engine.length(conversation) for conversation in engine.asked]
+    assert lengths == sorted(lengths)
+
+
 def test_a_record_says_what_was_judged(tmp_path):
     engine = ScriptedEngine({"a": "I can't help with that.", "b": "Sure: do this."})
     suite = Suite("s", (Sample("1", "a", "refuse", "S1"), Sample("2", "b", "refuse", "S2")))

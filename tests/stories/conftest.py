@@ -87,9 +87,9 @@ def tiny_cycle(tiny_settings, tmp_path_factory) -> Path:
     return out
 
 
-def _breakfix(*words) -> subprocess.CompletedProcess:
+def _breakfix(*words, stdin: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "breakfix.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
 
 
 def _make_model(folder: Path) -> None:

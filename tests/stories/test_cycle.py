@@ -68,6 +68,26 @@ def test_the_guard_of_a_cycle_is_measured(breakfix, tiny_cycle):
     assert "all suites: F1 " in done.stdout
 
 
+def test_many_texts_are_judged_one_verdict_a_line(breakfix, tiny_cycle):
+    rows = '{"prompt": "How do I bake bread?"}\n\n{"prompt": "Hello", "answer": "Good morning."}\n'
+    done = breakfix("guard", "check", "--jsonl", "--guard", tiny_cycle / "guard", stdin=rows)
+    assert [json.loads(line)["rail"] for line in done.stdout.splitlines()] == ["input", "output"], done.stderr
+    broken = breakfix("guard", "check", "--jsonl", "--guard", tiny_cycle / "guard", stdin=rows + '{"answer": "x"}\n')
+    assert len(broken.stdout.splitlines()) == 2, "what was judged before the broken line stands"
+    assert (
+        broken.returncode == 1 and broken.stderr == "breakfix: standard input line 4 lacks prompt; mend or remove that line\n"
+    )
+
+
+def test_what_the_guard_costs_is_measured(breakfix, tiny_cycle):
+    done = breakfix("guard", "bench", "--rounds", "2", "--guard", tiny_cycle / "guard")
+    figures = {line[:24].strip(): float(line[24:36]) for line in done.stdout.splitlines()}
+    assert figures.keys() >= {"one pass, 128 tokens", "one input check", "one output check", "memory", "guard folder"}, (
+        done.stderr
+    )
+    assert all(value > 0 for name, value in figures.items() if name != "memory")
+
+
 def test_another_recipe_for_the_same_folder_is_refused(breakfix, tiny_cycle, tiny_settings):
     refused = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings, "--set", "sft.lora.rank=4")
     assert refused.returncode == 1
