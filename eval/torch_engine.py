@@ -41,22 +41,22 @@ class TorchEngine:
         """Return the tokens of the prompt."""
         return len(self.template.encode(conversation))
 
-    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
-        """Return one answer for each conversation, in batches of similar length."""
-        return self.continue_texts([self.template.encode(c) for c in conversations], sampling)
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling, not_first: Sequence[int] = ()) -> list[str]:
+        """Return one answer for each conversation, in batches of similar length; none begins with a token of `not_first`."""
+        return self.continue_texts([self.template.encode(c) for c in conversations], sampling, not_first)
 
-    def continue_texts(self, prompts: Sequence[list[int]], sampling: Sampling) -> list[str]:
+    def continue_texts(self, prompts: Sequence[list[int]], sampling: Sampling, not_first: Sequence[int] = ()) -> list[str]:
         """Return what the model writes after each list of token ids."""
         answers = [""] * len(prompts)
         if sampling.temperature > 0:
             torch.manual_seed(sampling.seed)
         for chosen in _batches([len(p) + sampling.max_new_tokens for p in prompts]):
-            for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling), strict=True):
+            for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling, not_first), strict=True):
                 answers[index] = answer
         return answers
 
     @torch.inference_mode()
-    def _batch(self, prompts: list[list[int]], sampling: Sampling) -> list[str]:
+    def _batch(self, prompts: list[list[int]], sampling: Sampling, not_first: Sequence[int]) -> list[str]:
         width = max(map(len, prompts))
         ids = torch.tensor([[self._ends[0]] * (width - len(p)) + p for p in prompts], device=self.device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
@@ -65,6 +65,8 @@ class TorchEngine:
             options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         else:
             options |= {"do_sample": False}
+        if not_first:
+            options |= {"begin_suppress_tokens": list(not_first)}
         out = self.model.generate(ids, attention_mask=mask, **options)
         return [self.template.decode(_until_end(row[width:].tolist(), self._ends)) for row in out]
 

@@ -1,10 +1,12 @@
 """Finds what the current model still gets wrong, and pairs it with what it should have said.
 
-The model is asked requests that SFT never saw. Where it complies with harm, or refuses a harmless look-alike, its own
-answer becomes the rejected half and the written answer the chosen one. It learns from its own mistakes only.
+The model is asked requests that SFT never saw. Where it complies with harm, its own answer becomes the rejected half and the
+written refusal the chosen one. Where it refuses what is harmless, it is asked again with a refusal's first words out of reach:
+the answer that it would have given is the chosen half, so that nothing but the decision is learned.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ..runtime.engine import Message, Sampling
 from .curate import BASE_ANSWERS, ROWS
 
 PAIRS = "pairs.jsonl"
+OVER_REFUSAL, HARM = "over-refusal", "harmful compliance"
 _CHUNK = 128
 
 
@@ -45,9 +48,12 @@ def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
         rows = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "preference"][: settings.requests]
-        heard = _ask(TorchEngine(checkpoint.path), rows, settings, scratch)
+        engine = TorchEngine(checkpoint.path)
+        heard = _ask(engine, rows, settings, scratch)
         recorded = {row["id"]: row["answer"] for row in read_jsonl(dataset.path / BASE_ANSWERS)}
         pairs = _pairs(rows, heard, recorded, settings)
+        refusals = [row["answer"] for row in rows if row["label"] == "unsafe"]
+        pairs = _in_own_words(engine, pairs, refusals, settings)
         write_jsonl(work / PAIRS, pairs)
         return {"asked": dict(Counter(r["label"] for r in rows)), "pairs": dict(Counter(p["mistake"] for p in pairs))}
 
@@ -73,17 +79,34 @@ def _pairs(
     rows: list[dict], answers: list[str], recorded: dict[str, str], settings: PreferenceSettings
 ) -> list[dict[str, Any]]:
     judge = ActJudge()
-    found: dict[str, list[dict[str, Any]]] = {"over-refusal": [], "harmful compliance": []}
+    found: dict[str, list[dict[str, Any]]] = {OVER_REFUSAL: [], HARM: []}
     spare = []
     for row, answer in zip(rows, answers, strict=True):
         refused = judge.judge(row["prompt"], answer).outcome == "refused"
         pair = {"prompt": row["prompt"], "chosen": row["answer"], "rejected": answer}
         if refused != (row["label"] == "unsafe") and answer.strip():
-            mistake = "over-refusal" if refused else "harmful compliance"
+            mistake = OVER_REFUSAL if refused else HARM
             found[mistake].append({**pair, "mistake": mistake})
         elif judge.judge(row["prompt"], recorded.get(row["id"], "")).outcome == "complied" and row["label"] == "unsafe":
-            spare.append({**pair, "rejected": recorded[row["id"]], "mistake": "harmful compliance of the base"})
+            spare.append({**pair, "rejected": recorded[row["id"]], "mistake": f"{HARM} of the base"})
     half = settings.most // 2
-    refusals, harms = found["over-refusal"][:half], found["harmful compliance"][:half]
+    refusals, harms = found[OVER_REFUSAL][:half], found[HARM][:half]
     wanted = round(settings.least_harmful * len(refusals))
     return refusals + harms + spare[: max(wanted - len(harms), 0)]
+
+
+def _in_own_words(
+    engine: TorchEngine, pairs: list[dict[str, Any]], refusals: Sequence[str], settings: PreferenceSettings
+) -> list[dict[str, Any]]:
+    """Put the model's own answer in place of the written one where it refused in error, unless it refuses all the same."""
+    refused = [pair for pair in pairs if pair["mistake"] == OVER_REFUSAL]
+    asked = [[Message("user", pair["prompt"])] for pair in refused]
+    firsts = sorted({engine.template.encode_answer(refusal)[0] for refusal in refusals})
+    with progress("answer what was refused", len(refused)) as step:
+        said = engine.generate(asked, Sampling(settings.answer_tokens), firsts)
+        step(len(refused))
+    judge = ActJudge()
+    for pair, answer in zip(refused, said, strict=True):
+        if judge.judge(pair["prompt"], answer) == ("complied", False):
+            pair["chosen"] = answer
+    return pairs
