@@ -192,19 +192,24 @@ def eval_compare(
 
 @evaluate.command("guard")
 def eval_guard(
-    suite: Annotated[list[str], typer.Argument(help="Suites, NAME or NAME=PATH.")],
+    suite: Annotated[list[str] | None, typer.Argument(help="Suites, NAME or NAME=PATH.")] = None,
+    answers: Annotated[
+        list[Path] | None, typer.Option("--answers", help="Records folder whose answers the output rail judges; repeatable.")
+    ] = None,
     guard_folder: GuardFolder = None,
     policy: PolicyName = "default",
     by_group: Annotated[bool, typer.Option("--by-group", help="Also tell the groups of each suite apart.")] = False,
 ) -> None:
-    """Measure the guard's input rail on suites: recall, false positives, separation, time and size."""
+    """Measure the guard on suites and on recorded answers: recall, false positives, separation, leak, time and size."""
+    from .core import artifact
     from .eval import guard_card, suites
     from .eval.report import guard_table
     from .guardrails.guard import SHIPPED, Guard
 
     folder = guard_folder or SHIPPED
-    chosen = [suites.load(text) for text in suite]
-    card = guard_card.measure(Guard.open(folder, policy), folder, chosen)
+    chosen = [suites.load(text) for text in suite or ()]
+    records = [artifact.load(path, "records") for path in answers or ()]
+    card = guard_card.measure(Guard.open(folder, policy), folder, chosen, records)
     typer.echo(guard_table(card, by_group=by_group))
 
 

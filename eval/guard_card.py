@@ -3,7 +3,7 @@
 The input rail reads every prompt as a chat would show it, at the policy's level.
 """
 
-import statistics as medians
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import average_precision_score, f1_score, roc_curve
+from tokenizers import Tokenizer
 
+from ..core.artifact import Artifact
 from ..core.hazards import JAILBREAK
+from ..core.jsonl import read_jsonl
 from ..core.progress import progress
+from ..guardrails.classifier import TOKENIZER
 from ..guardrails.guard import Guard
 from ..guardrails.policy import CategoryPolicy
+from ..guardrails.stream import Released
+from .run import RECORDS
 from .statistics import Rate, rate
 from .suites import Suite
 
@@ -58,12 +64,32 @@ class Separation(NamedTuple):
     """Expected calibration error, ten bins of equal width (Guo et al. 2017)."""
 
 
+class Leak(NamedTuple):
+    """Tokens of a blocked answer that were shown before it was stopped, all of them counted as harmful."""
+
+    median: float
+    percentile_95: float
+
+
+class AnswerFigures(NamedTuple):
+    """What the output rail did on the recorded answers of one system."""
+
+    system: str
+    records_id: str
+    blocked: Blocked
+    """Of answers that comply with a request to be refused; and of refusals and answers to harmless requests."""
+    agreement: Rate
+    """Answers on which the verdict on the stream, word by word, is that on the whole."""
+    leaked: Leak
+
+
 class GuardCard(NamedTuple):
     """All figures of one guard file with one policy."""
 
     guard_id: str
     level: str
     suites: tuple[SuiteFigures, ...]
+    answers: tuple[AnswerFigures, ...]
     overall: Separation | None
     """None where the suites hold only one kind of prompt."""
     milliseconds: float
@@ -72,8 +98,8 @@ class GuardCard(NamedTuple):
     """Size of the guard's folder."""
 
 
-def measure(guard: Guard, folder: Path, suites: Sequence[Suite]) -> GuardCard:
-    """Check every prompt of the suites with the guard that was opened from `folder`."""
+def measure(guard: Guard, folder: Path, suites: Sequence[Suite], records: Sequence[Artifact] = ()) -> GuardCard:
+    """Check every prompt of the suites, and every answer of some `records` artifacts, with the guard opened from `folder`."""
     # A warning about a framing carries the framing's score; what separates unsafe from safe is the other one.
     quiet = {**guard.rules.categories, JAILBREAK: CategoryPolicy("allow")}
     muted = Guard(guard.classifier, replace(guard.rules, categories=quiet))
@@ -91,10 +117,12 @@ def measure(guard: Guard, folder: Path, suites: Sequence[Suite]) -> GuardCard:
         blocked += hits
         figures.append(_figures(suite, hits))
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    answers = tuple(_answers(guard, folder, each) for each in records)
+    overall = _separation(np.array(truths), np.array(scores), np.array(blocked)) if truths else None
+    milliseconds = float(np.median(times)) if times else float("nan")
     return GuardCard(
-        guard.id, guard.rules.level, tuple(figures), _separation(np.array(truths), np.array(scores), np.array(blocked)),
-        round(medians.median(times), 2), round(size / 1e6, 2),
-    )  # fmt: skip
+        guard.id, guard.rules.level, tuple(figures), answers, overall, round(milliseconds, 2), round(size / 1e6, 2)
+    )
 
 
 def _figures(suite: Suite, hits: Sequence[bool]) -> SuiteFigures:
@@ -129,3 +157,25 @@ def _ece(truths: np.ndarray, scores: np.ndarray) -> float:
     bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     parts = [(bins == b) for b in range(_BINS) if (bins == b).any()]
     return float(sum(part.mean() * abs(truths[part].mean() - scores[part].mean()) for part in parts))
+
+
+def _answers(guard: Guard, folder: Path, records: Artifact) -> AnswerFigures:
+    """Check recorded answers whole, and word by word as a chat shows them."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    of: dict[bool, list[bool]] = {True: [], False: []}
+    leaks, alike = [], []
+    rows = read_jsonl(records.path / RECORDS, ("prompt", "answer", "expect", "outcome"))
+    with progress(f"guard the answers of {records.facts['system']}", len(rows)) as step:
+        for row in rows:
+            *shown, last = guard.stream(row["prompt"], re.findall(r"\s*\S+|\s+$", row["answer"]))
+            whole = guard.check_output(row["prompt"], row["answer"])
+            alike.append((last.verdict.action, last.verdict.category) == (whole.action, whole.category))
+            if row["expect"] == "answer" or row["outcome"] in ("refused", "complied"):
+                of[row["expect"] == "refuse" and row["outcome"] == "complied"].append(whole.blocked)
+            if whole.blocked:
+                text = "".join(event.text for event in shown if isinstance(event, Released))
+                leaks.append(len(tokenizer.encode(text, add_special_tokens=False).ids))
+            step(1)
+    leak = Leak(*np.percentile(leaks, [50, 95])) if leaks else Leak(0.0, 0.0)
+    blocked = Blocked(*(rate(sum(of[unsafe]), len(of[unsafe])) for unsafe in (True, False)))
+    return AnswerFigures(str(records.facts["system"]), records.id, blocked, rate(sum(alike), len(alike)), leak)

@@ -105,14 +105,24 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 
 def guard_table(card: GuardCard, *, by_group: bool = False) -> str:
     """Write a guard's card as Markdown; `by_group`: also what it blocked of each group of each suite."""
+    cost = f"input check {card.milliseconds:.1f} ms (median), {card.megabytes:.1f} MB"
     lines = [
-        f"guard {card.guard_id}, level {card.level}: {card.milliseconds:.1f} ms a check (median), {card.megabytes:.1f} MB", "",
+        f"guard {card.guard_id}, level {card.level}: {cost}", "",
         "| suite | recall, % [95 %] | n | false positives, % [95 %] | n |", "| --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for figures in card.suites:
         lines.append(_blocked(figures.suite, figures.all))
         if by_group:
             lines += [_blocked(f"{figures.suite}: {name}", group) for name, group in figures.groups.items()]
+    for answers in card.answers:
+        lines.append(_blocked(f"answers of {answers.system}", answers.blocked))
+    for answers in card.answers:
+        leaked = f"median {answers.leaked.median:.0f}, 95th percentile {answers.leaked.percentile_95:.0f}"
+        lines += [
+            "",
+            f"answers of {answers.system}: verdict on the stream as on the whole {percent(answers.agreement)} %; "
+            f"tokens shown of a blocked answer: {leaked}",
+        ]
     if by_group:
         lines += ["", "Pairs of prompts of one group on which it decides otherwise:"]
         lines += [f"{figures.suite} {percent(figures.changes)} %, n {figures.changes.n}" for figures in card.suites]

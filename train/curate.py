@@ -60,6 +60,9 @@ class CurateSettings:
     """Harmful requests that the base model answers, for the guard's output rail."""
     harmless_base_answers: int = 0
     """Harmless requests that it answers too, so that its voice is no sign of harm."""
+    refusal_start: str = "Sorry, "
+    """What every written refusal begins with. The base model begins nothing with it; "I" it does, and then a harmless request
+    that it would have answered with "I" is half way to being refused."""
     overlap_words: int = 7
     """A row that shares so many words in a row with an evaluation prompt is removed."""
     duplicate_similarity: float = 0.6
@@ -73,7 +76,7 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
     `suites` are all suites that will ever be measured with; the manifest counts what each of them removed.
     """
     checkpoint = artifact.load(base, "checkpoint")
-    rows = [row for source in settings.sources for row in read_source(source)]
+    rows = [_sorry(row, settings.refusal_start) for source in settings.sources for row in read_source(source)]
     if len({row.id for row in rows}) < len(rows):
         raise DataError("two training sources give rows of the same id; rename one of the files")
     inputs = {
@@ -90,7 +93,7 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
         invented = [Row(**row) for row in _once(scratch / "invented.jsonl", lambda: _invent(engine, settings))]
         kept, removed = _clean([*rows, *invented], suites, settings)
         placed = _place(kept, settings)
-        openings = _once(scratch / "openings.jsonl", lambda: _openings(engine, placed))
+        openings = _once(scratch / "openings.jsonl", lambda: _openings(engine, placed, settings.refusal_start))
         placed = [_opened(row, said["opening"]) for row, said in zip(placed, openings, strict=True)]
         write_jsonl(work / ROWS, placed)
         unsafe = sorted((row for row in placed if row["label"] == "unsafe"), key=lambda row: row["use"] != "preference")
@@ -139,7 +142,14 @@ def _is_usable(text: str) -> bool:
     return 4 <= len(words(text)) <= 60 and text.strip()[-1:] in ".?!" and not is_degenerate(text) and "\n" not in text.strip()
 
 
-def _openings(engine: TorchEngine, placed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _sorry(row: Row, start: str) -> Row:
+    """Let a written refusal begin with `start`."""
+    if row.label != "unsafe" or not row.answer or row.answer.startswith(start):
+        return row
+    return row._replace(answer=start + row.answer.removeprefix("I'm sorry, but ").removeprefix("I'm sorry, "))
+
+
+def _openings(engine: TorchEngine, placed: list[dict[str, Any]], refusal_start: str) -> list[dict[str, Any]]:
     """Return the first words of each row's answer: of a harmless request in SFT, those the base model would say itself.
 
     Written answers open in a hundred ways and refusals in one, so that greedy decoding would refuse long before refusing is
@@ -150,7 +160,8 @@ def _openings(engine: TorchEngine, placed: list[dict[str, Any]]) -> list[dict[st
     with progress("open harmless answers", len(asked)) as step:
         said = engine.generate([[Message("user", r["prompt"])] for r in asked], Sampling(max_new_tokens=_OPENING_TOKENS))
         step(len(asked))
-    refusing = {row["answer"].split()[0] for row in placed if row["label"] == "unsafe" and row["answer"]}
+    refusals = [row["answer"] for row in placed if row["label"] == "unsafe" and row["answer"]]
+    refusing = {word for text in refusals for word in (text.split()[0], text.removeprefix(refusal_start).split()[0])}
     own = {r["id"]: a for r, a in zip(asked, said, strict=True) if a.split() and a.split()[0] not in refusing}
     return [{"id": row["id"], "opening": own.get(row["id"], row["answer"])} for row in placed]
 
