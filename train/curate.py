@@ -39,7 +39,7 @@ class Mix:
     """A plainly harmful request beside a general one: what no model should confuse, and this one would."""
 
     harmless: int = 0
-    """Harmless requests alone, look-alikes and general ones: they set how readily the model answers."""
+    """Harmless requests alone, general ones first, then look-alikes: they set how readily the model answers."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -218,7 +218,7 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     unit_of = {row.id: pair for pair in whole for row in by_pair[pair]}
     for number, (bad, good) in enumerate(zip(harmful, general, strict=False)):
         unit_of[bad.id] = unit_of[good.id] = f"easy-{number}"
-    left = [row for row in rows if row.label != "unsafe" and row.id not in unit_of]
+    left = [row for label in ("general", "safe") for row in rows if row.label == label and row.id not in unit_of]
     unit_of |= {row.id: row.id for row in left[: settings.mix.harmless]}
     # Once more: what is left over stands behind what was chosen, and the preference stage asks from the front.
     random.Random(settings.seed + 1).shuffle(rows)
@@ -228,7 +228,8 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
 def _use(row: Row, unit_of: dict[str, str]) -> str:
     if row.id in unit_of:
         return "sft"
-    return "preference" if row.answer else "guard"
+    # A refusal must be written by somebody; an answer the model finds by itself.
+    return "preference" if row.answer or row.label != "unsafe" else "guard"
 
 
 def _facts(placed: list[dict[str, Any]], removed: Counter[str]) -> dict[str, Any]:

@@ -98,7 +98,10 @@ def _pairs(
 def _in_own_words(
     engine: TorchEngine, pairs: list[dict[str, Any]], refusals: Sequence[str], settings: PreferenceSettings
 ) -> list[dict[str, Any]]:
-    """Put the model's own answer in place of the written one where it refused in error, unless it refuses all the same."""
+    """Put the model's own answer in place of the written one where it refused in error, unless it refuses all the same.
+
+    A pair that then has no answer at all is left out.
+    """
     refused = [pair for pair in pairs if pair["mistake"] == OVER_REFUSAL]
     asked = [[Message("user", pair["prompt"])] for pair in refused]
     firsts = sorted({engine.template.encode_answer(refusal)[0] for refusal in refusals})
@@ -109,4 +112,4 @@ def _in_own_words(
     for pair, answer in zip(refused, said, strict=True):
         if judge.judge(pair["prompt"], answer) == ("complied", False):
             pair["chosen"] = answer
-    return pairs
+    return [pair for pair in pairs if pair["chosen"]]
