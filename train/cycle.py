@@ -23,7 +23,7 @@ from ..export.checkpoint import open_checkpoint
 from ..export.guard import GuardExportSettings, export_guard
 from ..export.int4 import Int4Settings, int4
 from ..export.merge import merge
-from ..guardrails.guard import Guard
+from ..guardrails.guard import SHIPPED, Guard
 from ..runtime.genai import GenAIEngine
 from .curate import CurateSettings, curate
 from .dpo import DpoSettings, dpo
@@ -48,6 +48,8 @@ class CycleRecipe:
     int4: Int4Settings = field(default_factory=Int4Settings)
     guard: GuardSettings = field(default_factory=GuardSettings)
     guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
+    ready_guard: str = ""
+    """A finished guard to take instead of training one: `shipped`, or a folder."""
     policy: str = "default"
     """The guard's policy, by name or path."""
     eval: EvalSettings = field(default_factory=EvalSettings)
@@ -86,7 +88,7 @@ def cycle(recipe: CycleRecipe, out: Path) -> Artifact:
 
 def fetch_all(recipe: CycleRecipe) -> None:
     """Fetch every source that the recipe names, so that a missing network shows at once and not after an hour."""
-    wanted = [recipe.base, recipe.guard.encoder]
+    wanted = [recipe.base] if recipe.ready_guard else [recipe.base, recipe.guard.encoder]
     wanted += [text.partition("=")[2] for text in recipe.curate.sources if "=" in text]
     for text in wanted:
         sources.fetch(text)
@@ -114,13 +116,22 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
         Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
         Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4")),
-        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", out / "classifier")),
-        Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
+        *_guard_stages(recipe, out),
         Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
         Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), SYSTEMS[2])),
         Stage("records-int4-guard", guarded),
         Stage("report", lambda: report.write(compare(records_of(out)), out / "report")),
+    ]
+
+
+def _guard_stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
+    if recipe.ready_guard:
+        ready = SHIPPED if recipe.ready_guard == "shipped" else Path(recipe.ready_guard)
+        return [Stage("guard", lambda: artifact.copy(artifact.load(ready, "guard"), out / "guard"))]
+    return [
+        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", out / "classifier")),
+        Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
     ]
 
 

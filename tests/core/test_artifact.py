@@ -436,3 +436,15 @@ def test_a_reader_never_sees_half_a_text(tmp_path):
         assert path.read_text() in texts
     writer.join()
     assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_copy_is_the_same_artifact(tmp_path):
+    def make(work):
+        (work / "sub").mkdir()
+        (work / "sub" / "file").write_text("inside")
+        return {"rows": 3}
+
+    made = order(tmp_path / "made", make, recipe={"a": 1}, inputs={})
+    copied = artifact.copy(made, tmp_path / "copy")
+    assert (copied.id, copied.facts) == (made.id, {"rows": 3}) and artifact.load(copied.path, made.kind).id == made.id
+    assert artifact.copy(made, tmp_path / "copy").id == made.id, "a finished copy is returned"

@@ -14,6 +14,8 @@ import pytest
 from breakfix.core import artifact
 from breakfix.core.jsonl import read_jsonl
 from breakfix.eval import suites
+from breakfix.eval.run import EvalSettings
+from breakfix.train.cycle import CycleRecipe, stages
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,13 @@ def test_a_second_run_returns_at_once_and_changes_nothing(breakfix, tiny_cycle, 
     again = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings)
     assert again.returncode == 0 and "report.md" in again.stdout
     assert again.stderr.count("finished before") == len(STAGES) and ids(tiny_cycle) == before
+
+
+def test_a_cycle_may_take_a_finished_guard_instead_of_training_one(tiny_cycle, tmp_path):
+    ready = CycleRecipe(ready_guard=str(tiny_cycle / "guard"), eval=EvalSettings(suites=("everyday",)))
+    planned = {stage.name: stage for stage in stages(ready, tmp_path)}
+    assert [*planned] == [name for name in STAGES if name != "classifier"]
+    assert planned["guard"].make().id == artifact.load(tiny_cycle / "guard").id
 
 
 def test_the_guard_of_a_cycle_is_measured(breakfix, tiny_cycle):
