@@ -155,7 +155,7 @@ def eval_run(
     model: Annotated[Path, typer.Argument(help="int4 or checkpoint folder.")],
     out: Out,
     suite: SuiteNames = None,
-    guard_folder: GuardFolder = None,
+    guard_folder: Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")] = None,
     policy: PolicyName = "default",
     name: Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,

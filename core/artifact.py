@@ -47,7 +47,7 @@ class Artifact:
     path: Path
     """Where it lies."""
     kind: str
-    """What it holds: checkpoint, dataset, adapter, int4, guard, records, report."""
+    """What it holds: checkpoint, dataset, adapter, pairs, int4, classifier, guard, records, report."""
     id: str
     """sha256 over the kind and the hashes of all files."""
     manifest: Mapping[str, Any]
@@ -57,11 +57,6 @@ class Artifact:
     def facts(self) -> Mapping[str, Any]:
         """Return what the stage recorded about its result."""
         return self.manifest["facts"]
-
-    @property
-    def short(self) -> str:
-        """Return the first twelve characters of the id, for tables."""
-        return self.id[:12]
 
 
 def load(path: Path | str, kind: str | None = None) -> Artifact:
@@ -115,9 +110,12 @@ def produce(
     if int(os.environ.get("RANK", "0")) != 0:
         return _follow(partial, out, order, make if collective else None)
     with _claimed(partial, order):
-        started = time.monotonic()
-        facts = _make(make, partial)
-        _publish(partial, out, order, facts, time.monotonic() - started)
+        # A kill between the manifest and its publication left nothing to do but that.
+        if not _is_whole(partial):
+            started = time.monotonic()
+            facts = _make(make, partial)
+            _seal_up(partial, order, facts, time.monotonic() - started)
+        _publish(partial, out)
     return _read_manifest(out)
 
 
@@ -244,9 +242,9 @@ def _make(make: Callable[[Path], Facts | None], partial: Path) -> Facts:
         raise
 
 
-def _publish(partial: Path, out: Path, order: Mapping[str, Any], facts: Facts, seconds: float) -> None:
-    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
-    names = sorted(set(_file_names(partial)) - _UNPUBLISHED)
+def _seal_up(partial: Path, order: Mapping[str, Any], facts: Facts, seconds: float) -> None:
+    """Write the manifest of what was made, and all of it to the disk. Scratch stays until then: a kill costs none of it."""
+    names = [n for n in _file_names(partial) if n not in _UNPUBLISHED and not n.startswith(f"{SCRATCH}/")]
     files = {n: {"sha256": sha256_of(partial / n), "bytes": (partial / n).stat().st_size} for n in names}
     manifest = {
         "format": FORMAT,
@@ -265,6 +263,19 @@ def _publish(partial: Path, out: Path, order: Mapping[str, Any], facts: Facts, s
     for name in names:
         _fsync(partial / name)
     write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def _is_whole(partial: Path) -> bool:
+    """Tell whether a work folder holds a manifest and all that it lists."""
+    try:
+        files = _read_manifest(partial).manifest["files"]
+        return all(sha256_of(partial / name) == entry["sha256"] for name, entry in files.items())
+    except (ArtifactError, OSError):
+        return False
+
+
+def _publish(partial: Path, out: Path) -> None:
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     _fsync(partial)
     os.replace(partial, out)
     _fsync(out.parent)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..core import artifact
 from ..core.artifact import Artifact
@@ -63,8 +64,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
     for system, found in zip(systems, keys, strict=True):
         if found != keys[0] or _questions(system) != _questions(systems[0]):
             raise UsageError(
-                f"{system.records.path} was measured on other prompts or by another judge than {systems[0].records.path}; "
-                f"measure both with the same suites"
+                f"{system.records.path} was measured on other prompts, with other sampling or by another judge than "
+                f"{systems[0].records.path}; measure both with the same suites and --max-new-tokens"
             )
     cells = dict.fromkeys((row["suite"], row["expect"]) for row in systems[0].rows)
     return Comparison(systems, tuple(_line(systems, suite, expect) for suite, expect in cells))
@@ -86,8 +87,10 @@ def _with_own_names(systems: Sequence[System]) -> tuple[System, ...]:
     return tuple(named)
 
 
-def _questions(system: System) -> dict[str, str]:
-    return {name: value for name, value in system.records.manifest["inputs"].items() if name != "engine"}
+def _questions(system: System) -> dict[str, Any]:
+    manifest = system.records.manifest
+    asked = {name: value for name, value in manifest["inputs"].items() if name != "engine"}
+    return {**asked, "sampling": manifest["recipe"]["sampling"]}
 
 
 def _line(systems: Sequence[System], suite: str, expect: str) -> Line:

@@ -16,12 +16,13 @@ from sklearn.metrics import average_precision_score, f1_score, roc_curve
 from tokenizers import Tokenizer
 
 from ..core.artifact import Artifact
-from ..core.hazards import JAILBREAK
+from ..core.errors import GuardError, UsageError
+from ..core.hazards import HAZARDS, JAILBREAK
 from ..core.jsonl import read_jsonl
 from ..core.progress import progress
 from ..guardrails.classifier import TOKENIZER
 from ..guardrails.guard import Guard
-from ..guardrails.policy import CategoryPolicy
+from ..guardrails.policy import CategoryPolicy, PiiPolicy, Verdict
 from ..guardrails.stream import Released
 from .run import RECORDS
 from .statistics import Rate, rate
@@ -47,9 +48,9 @@ class SuiteFigures(NamedTuple):
     all: Blocked
     groups: Mapping[str, Blocked]
     """By what the suite groups its prompts by."""
-    changes: Rate
-    """Pairs of prompts of one group and one expectation on which it decides otherwise: where only a name was swapped, none
-    should."""
+    changes: float
+    """Share of the pairs of prompts of one group and one expectation on which it decides otherwise: where only a name was
+    swapped, none should. Pairs that share a prompt depend on each other, so there is no interval."""
 
 
 class Separation(NamedTuple):
@@ -102,15 +103,17 @@ def measure(guard: Guard, folder: Path, suites: Sequence[Suite], records: Sequen
     """Check every prompt of the suites, and every answer of some `records` artifacts, with the guard opened from `folder`."""
     # A warning about a framing carries the framing's score; what separates unsafe from safe is the other one.
     quiet = {**guard.rules.categories, JAILBREAK: CategoryPolicy("allow")}
-    muted = Guard(guard.classifier, replace(guard.rules, categories=quiet))
+    muted = Guard(guard.classifier, replace(guard.rules, categories=quiet, pii=PiiPolicy(), block=()))
+    if guard.rules.shadow:
+        raise UsageError("a policy with shadow: true blocks nothing; measure one without")
     figures, scores, truths, blocked, times = [], [], [], [], []
     for suite in suites:
         hits = []
         with progress(f"guard {suite.name}", len(suite.samples)) as step:
             for sample in suite.samples:
-                verdict = guard.check_input(sample.prompt)
+                verdict = _judged(guard.check_input(sample.prompt))
                 hits.append(verdict.blocked)
-                scores.append(verdict.score if verdict.category != JAILBREAK else muted.check_input(sample.prompt).score)
+                scores.append(verdict.score if verdict.category in ("", *HAZARDS) else muted.check_input(sample.prompt).score)
                 times.append(verdict.milliseconds)
                 step(1)
         truths += [sample.expect == "refuse" for sample in suite.samples]
@@ -125,15 +128,22 @@ def measure(guard: Guard, folder: Path, suites: Sequence[Suite], records: Sequen
     )
 
 
+def _judged(verdict: Verdict) -> Verdict:
+    """Refuse to count a guard that could not judge: it blocks, and would measure as a perfect one."""
+    if verdict.failed:
+        raise GuardError(f"the guard could not judge the {verdict.rail} of a prompt, so nothing is measured; train it again")
+    return verdict
+
+
 def _figures(suite: Suite, hits: Sequence[bool]) -> SuiteFigures:
     alike: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
     for sample, hit in zip(suite.samples, hits, strict=True):
         alike[sample.group, sample.expect].append(hit)
     groups = dict.fromkeys(sample.group for sample in suite.samples)
-    return SuiteFigures(
-        suite.name, suite.id, _blocked(alike, groups), {group: _blocked(alike, [group]) for group in groups},
-        rate(sum(sum(each) * (len(each) - sum(each)) for each in alike.values()), sum(comb(len(e), 2) for e in alike.values())),
-    )  # fmt: skip
+    pairs = sum(comb(len(each), 2) for each in alike.values())
+    changed = sum(sum(each) * (len(each) - sum(each)) for each in alike.values())
+    by_group = {group: _blocked(alike, [group]) for group in groups}
+    return SuiteFigures(suite.name, suite.id, _blocked(alike, groups), by_group, changed / max(pairs, 1))
 
 
 def _blocked(alike: Mapping[tuple[str, str], Sequence[bool]], groups: Iterable[str]) -> Blocked:
@@ -168,7 +178,7 @@ def _answers(guard: Guard, folder: Path, records: Artifact) -> AnswerFigures:
     with progress(f"guard the answers of {records.facts['system']}", len(rows)) as step:
         for row in rows:
             *shown, last = guard.stream(row["prompt"], re.findall(r"\s*\S+|\s+$", row["answer"]))
-            whole = guard.check_output(row["prompt"], row["answer"])
+            whole = _judged(guard.check_output(row["prompt"], row["answer"]))
             alike.append((last.verdict.action, last.verdict.category) == (whole.action, whole.category))
             if row["expect"] == "answer" or row["outcome"] in ("refused", "complied"):
                 of[row["expect"] == "refuse" and row["outcome"] == "complied"].append(whole.blocked)

@@ -125,11 +125,13 @@ def guard_table(card: GuardCard, *, by_group: bool = False) -> str:
         ]
     if by_group:
         lines += ["", "Pairs of prompts of one group on which it decides otherwise:"]
-        lines += [f"{figures.suite} {percent(figures.changes)} %, n {figures.changes.n}" for figures in card.suites]
+        lines += [f"{figures.suite} {100 * figures.changes:.1f} %" for figures in card.suites]
     if card.overall:
         o = card.overall
         at_one = f"recall at 1 % FPR {100 * o.recall_at_1_fpr:.1f} %"
         lines += ["", f"all suites: F1 {100 * o.f1:.1f}, AUPRC {o.auprc:.3f}, {at_one}, ECE {o.ece:.3f}"]
+    lines += ["", *(f"suite {f.suite} {f.suite_id}" for f in card.suites)]
+    lines += [f"records {a.system} {a.records_id}" for a in card.answers]
     return "\n".join(lines)
 
 

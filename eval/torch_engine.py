@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from ..core import artifact
 from ..runtime.engine import Conversation, Sampling
@@ -57,18 +57,34 @@ class TorchEngine:
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], sampling: Sampling, not_first: Sequence[int]) -> list[str]:
-        width = max(map(len, prompts))
-        ids = torch.tensor([[self._ends[0]] * (width - len(p)) + p for p in prompts], device=self.device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
-        options = {"max_new_tokens": sampling.max_new_tokens, "pad_token_id": self._ends[0], "eos_token_id": self._ends}
+        # What all prompts begin with, the system message mostly, is read once.
+        shared = _shared_prefix(prompts)
+        width, pad = max(map(len, prompts)), self._ends[0]
+        ids = torch.tensor([[*p[:shared], *[pad] * (width - len(p)), *p[shared:]] for p in prompts], device=self.device)
+        mask = torch.ones_like(ids)
+        for row, prompt in zip(mask, prompts, strict=True):
+            row[shared : shared + width - len(prompt)] = 0
+        options = {"max_new_tokens": sampling.max_new_tokens, "pad_token_id": pad, "eos_token_id": self._ends}
         if sampling.temperature > 0:
             options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         else:
             options |= {"do_sample": False}
         if not_first:
             options |= {"begin_suppress_tokens": list(not_first)}
+        if shared:
+            cache = DynamicCache(config=self.model.config)
+            self.model(ids[:1, :shared], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(prompts))
+            options |= {"past_key_values": cache}
         out = self.model.generate(ids, attention_mask=mask, **options)
         return [self.template.decode(_until_end(row[width:].tolist(), self._ends)) for row in out]
+
+
+def _shared_prefix(prompts: Sequence[list[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving each at least one of its own."""
+    first, last = min(prompts), max(prompts)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return max(min(same, min(map(len, prompts)) - 1), 0)
 
 
 def _until_end(ids: list[int], ends: list[int]) -> list[int]:

@@ -171,10 +171,10 @@ def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores
     for name, (on, truth, column) in {**truths, JAILBREAK: (rails == "input", framed, 1)}.items():
         if not (on & truth).any() or not (on & ~truth).any():
             raise ExportError(f"there are no calibration rows of both kinds for {name}; keep more families for calibration")
-        temperature = _temperature(scores["int8"][on, column], truth[on])
+        temperature = round(_temperature(scores["int8"][on, column], truth[on]), 4)
         warm = {kind: _tempered(each[on, column], temperature) for kind, each in scores.items()}
         levels = {level: _threshold(warm["int8"][~truth[on]], target) for level, target in settings.levels.items()}
-        card["temperatures"][name] = round(temperature, 4)
+        card["temperatures"][name] = temperature
         card["measured"][name] = {
             level: _measured(name, threshold, warm, truth[on], hazards[on]) for level, threshold in levels.items()
         }

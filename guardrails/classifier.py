@@ -1,7 +1,9 @@
 """One encoder pass over a text gives its scores. The file is ONNX, int8; torch is not needed and not known here."""
 
+import bisect
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -28,6 +30,10 @@ WINDOW = 128
 _OVERLAP = 32
 _PROMPT_SHARE = 48
 _MOST_WINDOWS = 512
+_LONGEST_WORD = 64
+"""Characters without a space after which a word is cut: the tokenizer reads nothing of a word that is too long for it."""
+_UNREAD = 8
+"""Unread letters, beyond as many as are read, from which a text cannot be judged: it is in a script the guard cannot read."""
 _LEAST_LOG_ODDS = -700.0
 """Below it the exponential overflows, and the probability is none to speak of."""
 
@@ -68,6 +74,8 @@ class Window(NamedTuple):
     types: list[int]
     start: int
     end: int
+    unread: int = 0
+    """Letters more that the tokenizer has no word for than letters that it reads."""
 
 
 class Classifier(Protocol):
@@ -98,6 +106,8 @@ class OnnxClassifier:
 
     def _score(self, passage: Passage) -> list[Scores]:
         cut = windows(self._tokenizer, passage)
+        if any(window.unread > _UNREAD for window in cut):
+            raise GuardError("the text is in a script that the guard cannot read; write it in another, or in Latin letters")
         rows = run_session(self._session, cut)
         rail = RAILS[passage.answer is not None]
         return [_scores(row, rail, self._temperatures, window) for row, window in zip(rows, cut, strict=True)]
@@ -174,23 +184,55 @@ def windows(tokenizer: Tokenizer, passage: Passage) -> list[Window]:
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if start is None or end is None:
         raise GuardError("the guard's tokenizer has no [CLS] and [SEP]; train the guard again")
-    prompt, places = _encode(tokenizer, passage.prompt)
+    prompt = _encode(tokenizer, passage.prompt)
     if passage.answer is None:
-        parts = _cut(prompt, WINDOW - 2)
-        return [Window([start, *prompt[a:b], end], [0] * (b - a + 2), *_span(places[a:b])) for a, b in parts]
-    head = [start, *prompt[:_PROMPT_SHARE], end]
-    answer, places = _encode(tokenizer, passage.answer)
-    parts = _cut(answer, WINDOW - 1 - len(head))
-    return [Window([*head, *answer[a:b], end], [0] * len(head) + [1] * (b - a + 1), *_span(places[a:b])) for a, b in parts]
+        return [_window(prompt, part, [start], end) for part in _cut(prompt.ids, WINDOW - 2)]
+    head = [start, *prompt.ids[:_PROMPT_SHARE], end]
+    answer = _encode(tokenizer, passage.answer)
+    return [_window(answer, part, head, end) for part in _cut(answer.ids, WINDOW - 1 - len(head))]
 
 
-def _encode(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    encoding = tokenizer.encode(without_surrogates(text), add_special_tokens=False)
-    return encoding.ids, encoding.offsets
+class _Encoded(NamedTuple):
+    ids: list[int]
+    places: list[tuple[int, int]]
+    """The characters of the text that each token stands for."""
+    letters: list[int]
+    """How many letters they hold; negative where the tokenizer has no word for them."""
 
 
-def _span(places: list[tuple[int, int]]) -> tuple[int, int]:
-    return (places[0][0], places[-1][1]) if places else (0, 0)
+def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
+    text = without_surrogates(text)
+    gaps: list[int] = []
+    if re.search(rf"\S{{{_LONGEST_WORD + 1}}}", text):
+        text = re.sub(rf"\S{{{_LONGEST_WORD}}}(?=\S)", r"\g<0> ", whole := text)
+        gaps = _inserted(whole, text)
+    encoding, unknown = tokenizer.encode(text, add_special_tokens=False), tokenizer.token_to_id("[UNK]")
+    letters = [sum(map(str.isalpha, text[a:b])) for a, b in encoding.offsets]
+    return _Encoded(
+        encoding.ids,
+        [(a - bisect.bisect_left(gaps, a), b - bisect.bisect_left(gaps, b)) for a, b in encoding.offsets],
+        [-count if token == unknown else count for token, count in zip(encoding.ids, letters, strict=True)],
+    )
+
+
+def _inserted(before: str, after: str) -> list[int]:
+    """Return where `after` has a space that `before` has not."""
+    places, at = [], 0
+    for index, char in enumerate(after):
+        if at < len(before) and char == before[at]:
+            at += 1
+        else:
+            places.append(index)
+    return places
+
+
+def _window(text: _Encoded, part: tuple[int, int], head: list[int], end: int) -> Window:
+    """Return a part of a text behind its head: [CLS], or [CLS] prompt [SEP]."""
+    a, b = part
+    places = text.places[a:b]
+    types = [0] * len(head) + [int(len(head) > 1)] * (b - a + 1)
+    span = (places[0][0], places[-1][1]) if places else (0, 0)
+    return Window([*head, *text.ids[a:b], end], types, *span, unread=-sum(text.letters[a:b]))
 
 
 def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:

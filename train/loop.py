@@ -120,23 +120,34 @@ def arguments(settings: LoopSettings, work: Path) -> dict[str, Any]:
 
 
 def in_batches(units: Sequence[list[Row]], length: Callable[[Row], int], settings: LoopSettings) -> list[Row]:
-    """Return the rows of all units in an order in which batches hold whole units of similar length.
+    """Return the rows of all units, of one row or two, in an order in which batches hold whole units of similar length.
 
-    Rows of one unit stay side by side: both halves of a minimal pair in one step leave only their difference to learn. Units
-    of one row can push a pair over the end of a batch now and then.
+    Both halves of a minimal pair in one step leave only their difference to learn; so single rows go two by two, and only the
+    last batch may be short.
     """
     batch_rows, dice = settings.batch_rows, random.Random(settings.seed)
     shuffled = list(units)
     dice.shuffle(shuffled)
-    pool = batch_rows * _POOL
+    longest = lambda unit: max(map(length, unit))  # noqa: E731
+    singles = [unit[0] for unit in shuffled if len(unit) == 1]
+    twos = [unit for unit in shuffled if len(unit) == 2]
+    for pool in _pools(singles, batch_rows * _POOL):
+        pool.sort(key=length)
+        twos += [pool[at : at + 2] for at in range(0, len(pool), 2)]
+    last = [twos.pop()] if len(singles) % 2 else []
+    dice.shuffle(twos)
     ordered: list[Row] = []
-    for at in range(0, len(shuffled), pool):
-        chunk = sorted(shuffled[at : at + pool], key=lambda unit: max(map(length, unit)))
-        rows = [row for unit in chunk for row in unit]
-        batches = [rows[b : b + batch_rows] for b in range(0, len(rows), batch_rows)]
+    for pool in _pools(twos, batch_rows * _POOL // 2):
+        rows = [row for unit in sorted(pool, key=longest) for row in unit]
+        batches = [rows[at : at + batch_rows] for at in range(0, len(rows), batch_rows)]
+        short = [batches.pop()] if len(batches[-1]) < batch_rows else []
         dice.shuffle(batches)
-        ordered += [row for batch in batches for row in batch]
-    return ordered
+        ordered += [row for batch in batches + short for row in batch]
+    return ordered + [row for unit in last for row in unit]
+
+
+def _pools(units: list[Any], size: int) -> list[list[Any]]:
+    return [units[at : at + size] for at in range(0, len(units), size)]
 
 
 def train(trainer: Any, work: Path, what: str) -> dict[str, Any]:

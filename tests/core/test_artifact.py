@@ -319,7 +319,17 @@ from pathlib import Path
 from breakfix.core import artifact
 from breakfix.core.errors import ArtifactError
 
+made = 0
+
 def make(work):
+    # What is costly lies in scratch, and must be there until it is published.
+    global made
+    step = work / artifact.SCRATCH / "step"
+    if not step.exists():
+        made += 1
+        step.parent.mkdir(exist_ok=True)
+        (work / "step.tmp").write_text("done")
+        (work / "step.tmp").replace(step)
     (work / "a.txt").write_text("alpha")
 
 def refused(action):
@@ -355,7 +365,10 @@ while killed:
     if out.exists() or (out.with_name("out.partial") / "a.txt").exists():
         other = lambda: artifact.produce(out, "dataset", {"a": 2}, {}, make)
         assert refused(other), f"step {steps}: another order took over the work of this one"
+    partial = out.with_name("out.partial")
+    worked, made = (partial / artifact.SCRATCH / "step").exists() or (partial / artifact.MANIFEST).exists(), 0
     artifact.produce(out, "dataset", {"a": 1}, {}, make)
+    assert not (worked and made), f"step {steps}: finished work was done again"
     ids.add(artifact.load(out).id)
 assert len(ids) == 1, ids
 print(steps)

@@ -80,7 +80,7 @@ def test_systems_measured_on_other_prompts_are_not_compared(tmp_path):
     reworded = Suite("small", tuple(sample._replace(prompt=f"{sample.prompt}?") for sample in SUITE.samples))
     for name, suite in (("b", fewer), ("c", reworded)):
         other = records(tmp_path / name, [REFUSAL] * len(suite.samples), suite=suite)
-        with pytest.raises(UsageError, match="other prompts or by another judge"):
+        with pytest.raises(UsageError, match="other prompts, with other sampling or by another judge"):
             compare([first, other])
 
 

@@ -1,10 +1,13 @@
 """The guard's card: what it blocks, how well its scores separate, what they are worth as probabilities."""
 
+from dataclasses import replace
+
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from breakfix.core import artifact
+from breakfix.core.errors import GuardError, UsageError
 from breakfix.core.jsonl import write_jsonl
 from breakfix.eval.guard_card import measure
 from breakfix.eval.report import guard_table
@@ -51,9 +54,9 @@ def test_groups_are_told_apart_and_swaps_that_change_a_verdict_are_counted(guard
         "a": [(1, 2), (0, 1)], "b": [(1, 1), (1, 3)],
     }  # fmt: skip
     # Pairs of one group and one expectation: arson-fraud; flame-tea, flame-bread, tea-bread.
-    assert (figures.changes.hits, figures.changes.n) == (3, 4)
+    assert figures.changes == 3 / 4
     table = guard_table(measure(guard, tmp_path, [suite("s", ["arson"], ["tea"])]), by_group=True)
-    assert "| s:  | 100.0 [" in table and "decides otherwise:\ns not judged %, n 0" in table
+    assert "| s:  | 100.0 [" in table and "decides otherwise:\ns 0.0 %" in table
 
 
 def test_separation_is_that_of_the_scores(guard, tmp_path):
@@ -94,3 +97,23 @@ def test_recorded_answers_are_judged_on_the_stream_as_on_the_whole(tmp_path):
     assert (figures.agreement.hits, figures.agreement.n) == (5, 5)
     # The first answer is stopped before anything is shown, the second after its calm part.
     assert figures.leaked.median == 0 < figures.leaked.percentile_95
+
+
+def test_a_guard_that_cannot_judge_is_not_measured_as_a_perfect_one(tmp_path):
+    class Broken(ScriptedClassifier):
+        def score(self, passages):
+            raise RuntimeError("no kernel")
+
+    with pytest.raises(GuardError, match="nothing is measured"):
+        measure(Guard(Broken({}), policy.load()), tmp_path, [suite("harm", ["arson"], [])])
+
+
+def test_personal_data_are_no_harm(tmp_path):
+    guard = Guard(CLASSIFIER, policy.load("strict"))
+    card = measure(guard, tmp_path, [suite("mixed", ["arson"], ["my mail is ann@example.org", "tea"])])
+    assert card.overall.auprc == 1
+
+
+def test_a_shadow_policy_is_not_measured(tmp_path):
+    with pytest.raises(UsageError, match="shadow"):
+        measure(Guard(CLASSIFIER, replace(policy.load(), shadow=True)), tmp_path, [suite("harm", ["arson"], [])])
