@@ -109,11 +109,12 @@ def train_dpo(
 def train_guard(data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
     """Train the guard's classifier and export it as int8 to OUT; the float one stays beside it."""
     from .core.artifact import beside
+    from .eval import suites
     from .export.guard import export_guard
     from .train.guard import train_guard as fit
 
     settings = _recipe(recipe, overrides)
-    classifier = fit(settings.guard, data, beside(out, "-classifier"))
+    classifier = fit(settings.guard, data, suites.registered(settings.eval.suites), beside(out, "-classifier"))
     _done(export_guard(settings.guard_export, classifier.path, out))
 
 

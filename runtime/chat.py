@@ -4,6 +4,7 @@ It knows no model format and no policy; it reads lines and prints pieces.
 """
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def answer(session: Session, text: str) -> None:
     while True:
         try:
             for piece in session.ask(text):
-                print(piece, end="", flush=True)
+                print(_shown(piece), end="", flush=True)
             break
         except ConversationTooLong:
             if not session.forget_oldest():
@@ -76,6 +77,13 @@ def answer(session: Session, text: str) -> None:
         why = "the guard failed" if verdict.failed else f"{verdict.category}, score {verdict.score:.2f}"
         did = "blocked" if verdict.blocked else "took personal data out of" if verdict.action == "redact" else "warned about"
         say(f"(guard: {did} the {verdict.rail}: {why})")
+    if turn is not None and turn.taken_back:
+        say(f"(guard: the last {turn.taken_back} characters before the message are taken back)")
+
+
+def _shown(text: str) -> str:
+    """Drop what would steer the terminal instead of being read on it."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
 def typed_lines() -> Iterable[str]:

@@ -5,7 +5,7 @@
 It knows what each stage needs from the others and nothing of how a stage works.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +18,13 @@ from ..eval.compare import compare
 from ..eval.guarded import Guarded, Recorded
 from ..eval.judge import ActJudge
 from ..eval.run import EvalSettings
+from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
 from ..export.checkpoint import open_checkpoint
 from ..export.guard import GuardExportSettings, export_guard
 from ..export.int4 import Int4Settings, int4
 from ..export.merge import merge
+from ..guardrails import policy
 from ..guardrails.guard import SHIPPED, Guard
 from ..runtime.genai import GenAIEngine
 from .curate import CurateSettings, curate
@@ -95,7 +97,8 @@ def fetch_all(recipe: CycleRecipe) -> None:
 
 
 def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
-    """Return the stages in order. Raises UsageError for a suite that does not exist."""
+    """Return the stages in order. Raises UsageError, RecipeError or ArtifactError for what is named and is not there."""
+    policy.load(recipe.policy)
     measured = [suites.load(name) for name in recipe.eval.suites]
     held_out = suites.registered(recipe.eval.suites)
     sampling = recipe.eval.sampling
@@ -116,7 +119,7 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
         Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
         Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4")),
-        *_guard_stages(recipe, out),
+        *_guard_stages(recipe, held_out, out),
         Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
         Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), SYSTEMS[2])),
@@ -125,12 +128,12 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
     ]
 
 
-def _guard_stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
+def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> list[Stage]:
     if recipe.ready_guard:
-        ready = SHIPPED if recipe.ready_guard == "shipped" else Path(recipe.ready_guard)
-        return [Stage("guard", lambda: artifact.copy(artifact.load(ready, "guard"), out / "guard"))]
+        ready = artifact.load(SHIPPED if recipe.ready_guard == "shipped" else Path(recipe.ready_guard), "guard")
+        return [Stage("guard", lambda: artifact.copy(ready, out / "guard"))]
     return [
-        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", out / "classifier")),
+        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier")),
         Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
     ]
 

@@ -3,6 +3,7 @@
 A guard is judged by what it lets through at few false alarms, so harmless passages that look harmful cost more than others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..core.artifact import Artifact
 from ..core.hazards import HAZARDS
 from ..core.jsonl import read_jsonl, write_jsonl
 from ..eval.judge import ActJudge
+from ..eval.suites import Suite
 from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
 from ..guardrails.checkpoints import excerpts
 from ..guardrails.classifier import HEADS, OWN_HEADS, RAILS, WINDOW, Passage, Window, windows
@@ -27,6 +29,7 @@ from . import loop, passages
 from .body import shrink
 from .curate import BASE_ANSWERS, ROWS
 from .loop import LoopSettings
+from .overlap import OverlapIndex
 from .passages import Example, PassageSettings
 
 _NO_HAZARD = _NO_LABEL = -100
@@ -45,6 +48,8 @@ class GuardSettings:
     words: int = 0
     """Entries of the vocabulary kept, from the commonest; 0 keeps all."""
     passages: PassageSettings = field(default_factory=PassageSettings)
+    overlap_words: int = 7
+    """A passage that shares so many words in a row with an evaluation prompt is left out."""
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=3e-4, batch_rows=32, save_steps=40))
     frozen_embeddings: bool = True
     """Leave the embeddings as they were published."""
@@ -54,13 +59,18 @@ class GuardSettings:
     """How much that counts."""
 
 
-def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
-    """Write a `classifier` artifact from a `dataset`: float weights, tokenizer, and encoded calibration rows."""
+def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path) -> Artifact:
+    """Write a `classifier` artifact from a `dataset`: float weights, tokenizer, and encoded calibration rows.
+
+    `suites` are all suites that will ever be measured with; a passage that shares words with one of their prompts is left out.
+    """
     dataset = artifact.load(data, "dataset")
 
     def make(work: Path) -> dict[str, Any]:
         rows, base_answers = read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS)
-        examples, kept = passages.build(settings.passages, rows, base_answers)
+        built, kept = passages.build(settings.passages, rows, base_answers)
+        measured = OverlapIndex((x.prompt for suite in suites for x in suite.samples), settings.overlap_words)
+        examples = [example for example in built if not measured.overlaps(example.passage.prompt)]
         torch.manual_seed(settings.loop.seed)
         body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words)
         training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
@@ -74,9 +84,13 @@ def train_guard(settings: GuardSettings, data: Path, out: Path) -> Artifact:
         tokenizer.save(str(work / "tokenizer.json"))
         write_jsonl(work / CALIBRATION_ROWS, calibration)
         unsafe = sum(example.unsafe for example in examples if example.family not in kept)
-        return {"examples": len(training), "unsafe": unsafe, "calibration": len(calibration)}
+        left_out = {"overlaps": len(built) - len(examples)}
+        return {"examples": len(training), "unsafe": unsafe, "calibration": len(calibration), "left out": left_out}
 
-    inputs = {"data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id}
+    inputs = {
+        "data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id,
+        "encoder": sources.content_id(settings.encoder), **{f"suite:{suite.name}": suite.id for suite in suites},
+    }  # fmt: skip
     return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
 
 

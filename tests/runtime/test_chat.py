@@ -1,11 +1,12 @@
 import os
+from dataclasses import replace
 
 import pytest
 
 from breakfix.core import artifact
 from breakfix.core.errors import ArtifactError
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
-from breakfix.guardrails.guard import Guard
+from breakfix.guardrails.guard import SHIPPED, Guard
 from breakfix.guardrails.policy import CategoryPolicy, Policy
 from breakfix.runtime.chat import Bundle, chat, find_bundle
 from breakfix.runtime.engine import ConversationTooLong, Message, Sampling, ScriptedEngine
@@ -83,10 +84,9 @@ def test_a_named_guard_wins(tmp_path):
     assert find_bundle(None, other, tmp_path) == Bundle(bundle.model, other)
 
 
-def test_a_model_alone_asks_for_a_guard(tmp_path):
+def test_a_model_alone_takes_the_guard_that_ships(tmp_path):
     model = make(tmp_path / "int4", "int4")
-    with pytest.raises(ArtifactError, match=r"no guard beside .*int4; name one with --guard"):
-        find_bundle(model, None)
+    assert find_bundle(model, None) == Bundle(model, SHIPPED)
 
 
 @pytest.mark.parametrize("guard", [True, False])
@@ -113,6 +113,22 @@ def test_what_the_guard_did_is_said_on_standard_error(capsys):
         "(guard: blocked the input: S9, score 0.93)",
         "(guard: warned about the input: S6, score 0.60)",
     ]
+
+
+def test_what_is_taken_back_is_told(capsys):
+    calm = "All of this is calm and kind and long enough to be shown. " * 4
+    talk = session({"hi": f"{calm}Now mix the bomb and wait."}, {"bomb": Scores(0.99, 0.0, "S9")})
+    rules = replace(RULES, categories={"S9": CategoryPolicy(action="replace")})
+    talk.guard = Guard(talk.guard.classifier, rules)
+    chat(talk, ["hi"])
+    out, err = capsys.readouterr()
+    assert out.endswith("\n\nNo.\n") and talk.last.taken_back > 0
+    assert f"the last {talk.last.taken_back} characters before the message are taken back" in err
+
+
+def test_a_model_does_not_steer_the_terminal(capsys):
+    chat(session({"hi": "a\x1b[2Jb\x07c\td"}, {}), ["hi"])
+    assert capsys.readouterr().out == "a[2Jbc\td\n"
 
 
 def test_a_guard_that_failed_is_said_to_have_failed(capsys):
