@@ -113,7 +113,7 @@ def measure(guard: Guard, folder: Path, suites: Sequence[Suite], records: Sequen
             for sample in suite.samples:
                 verdict = _judged(guard.check_input(sample.prompt))
                 hits.append(verdict.blocked)
-                scores.append(verdict.score if verdict.category in ("", *HAZARDS) else muted.check_input(sample.prompt).score)
+                scores.append(verdict.score if verdict.category in (None, *HAZARDS) else muted.check_input(sample.prompt).score)
                 times.append(verdict.milliseconds)
                 step(1)
         truths += [sample.expect == "refuse" for sample in suite.samples]

@@ -7,11 +7,12 @@ decoding is greedy, so asking again would give the same text.
 from collections.abc import Iterator, Sequence
 
 from ..core.artifact import Artifact
-from ..core.errors import EngineError
+from ..core.errors import EngineError, UsageError
 from ..core.jsonl import read_jsonl
 from ..guardrails.guard import Guard
 from ..runtime.engine import Conversation, Engine, Sampling
 from ..runtime.session import Session
+from .judge import ActJudge
 from .run import RECORDS
 
 
@@ -47,7 +48,13 @@ class Guarded:
     """An engine behind both rails: each prompt is one guarded turn of a fresh session."""
 
     def __init__(self, engine: Engine, guard: Guard) -> None:
-        """Put a guard in front of and behind an engine."""
+        """Put a guard in front of and behind an engine. Raises UsageError when what it says would be read as an answer."""
+        messages = {name: guard.rules.say(name) for texts in guard.rules.messages.values() for name in texts}
+        if unclear := [name for name, text in messages.items() if ActJudge().judge("", text).outcome != "refused"]:
+            raise UsageError(
+                f"the policy's message {unclear[0]} does not read as an English refusal, so what it blocks would count as "
+                "answered; measure with a policy whose messages do"
+            )
         self.engine = engine
         self.guard = guard
 

@@ -31,7 +31,7 @@ from transformers import AutoConfig, AutoModel
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
 from ..core.errors import ExportError
-from ..core.hazards import HAZARDS, JAILBREAK
+from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
 from ..core.jsonl import read_jsonl
 from ..core.progress import progress, say
 
@@ -41,10 +41,6 @@ MODEL, WEIGHTS, CALIBRATION_ROWS, CALIBRATION = (
     "calibration_rows.jsonl",
     "calibration.json",
 )
-_SIGMOIDS = 4
-"""Outputs that are probabilities of their own (prompt, answer, refusal, jailbreak); the others share one (the hazards)."""
-_JAILBREAK = 3
-_HEAD_OF_RAIL = {"input": 0, "output": 1}
 
 
 class GuardModel(nn.Module):
@@ -65,7 +61,7 @@ class GuardModel(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
         """Return probabilities, shape (batch, heads)."""
         out = self.logits(input_ids, attention_mask, token_type_ids)
-        return torch.cat([out[:, :_SIGMOIDS].sigmoid(), out[:, _SIGMOIDS:].softmax(-1)], -1)
+        return torch.cat([out[:, :OWN_HEADS].sigmoid(), out[:, OWN_HEADS:].softmax(-1)], -1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
     with progress(f"calibrate on {path.name}", len(rows)) as step:
         for row in rows:
             heads = np.stack([_probabilities(session, window) for window in row["windows"]])
-            out.append(heads[:, [_HEAD_OF_RAIL[row["rail"]], _JAILBREAK]].max(0))
+            out.append(heads[:, [HEAD_OF_RAIL[row["rail"]], HEADS.index(JAILBREAK)]].max(0))
             step(1)
     return np.asarray(out)
 

@@ -14,15 +14,9 @@ from tokenizers import Tokenizer
 
 from ..core import artifact
 from ..core.errors import GuardError
-from ..core.hazards import HAZARDS, JAILBREAK
+from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
 from .normalize import without_surrogates
 from .policy import Rail
-
-HEADS = ("prompt", "answer", "refusal", JAILBREAK, *HAZARDS)
-"""What the model's outputs mean, in order: is this prompt unsafe, is this answer unsafe, does it refuse, does it try to talk
-a model out of its rules, and which hazard it is. All are probabilities, the hazards sum to one."""
-OWN_HEADS = 4
-"""Heads that are probabilities of their own; the hazards behind them share one."""
 
 MODEL, TOKENIZER, CALIBRATION = "model.onnx", "tokenizer.json", "calibration.json"
 WINDOW = 128
@@ -244,10 +238,10 @@ def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:
 
 def _scores(row: np.ndarray, rail: Rail, temperatures: Mapping[str, float], window: Window) -> Scores:
     return Scores(
-        unsafe=tempered(float(row[RAILS.index(rail)]), temperatures[rail]),
-        jailbreak=tempered(float(row[3]), temperatures[JAILBREAK]),
+        unsafe=tempered(float(row[HEAD_OF_RAIL[rail]]), temperatures[rail]),
+        jailbreak=tempered(float(row[HEADS.index(JAILBREAK)]), temperatures[JAILBREAK]),
         hazard=HEADS[OWN_HEADS + int(row[OWN_HEADS:].argmax())],
-        refusal=float(row[2]),
+        refusal=float(row[HEADS.index("refusal")]),
         start=window.start,
         end=window.end,
     )

@@ -17,13 +17,13 @@ from transformers import Trainer, TrainingArguments
 
 from ..core import artifact, recipe, sources
 from ..core.artifact import Artifact
-from ..core.hazards import HAZARDS
+from ..core.hazards import HAZARDS, HEADS, OWN_HEADS
 from ..core.jsonl import read_jsonl, write_jsonl
 from ..eval.judge import ActJudge
 from ..eval.suites import Suite
 from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
 from ..guardrails.checkpoints import excerpts
-from ..guardrails.classifier import HEADS, OWN_HEADS, RAILS, WINDOW, Passage, Window, windows
+from ..guardrails.classifier import RAILS, WINDOW, Passage, Window, windows
 from ..guardrails.normalize import forms
 from . import loop, passages
 from .body import shrink

@@ -14,10 +14,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from breakfix.core import artifact
 from breakfix.core.errors import ArtifactError, GuardError
-from breakfix.core.hazards import HAZARDS, JAILBREAK
+from breakfix.core.hazards import HAZARDS, HEADS, JAILBREAK, OWN_HEADS
 from breakfix.guardrails.classifier import (
-    HEADS,
-    OWN_HEADS,
     WINDOW,
     OnnxClassifier,
     Passage,
