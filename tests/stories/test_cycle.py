@@ -23,6 +23,7 @@ STAGES = (
     "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "int4", "classifier", "guard",
     "records-base", "records-aligned-float", "records-aligned-int4", "records-int4-guard", "report",
 )  # fmt: skip
+INT4 = "int4={context: 512, algorithm: default, embedding_bits: 4}"
 WITHOUT_NETWORK = (
     "import socket, sys\n"
     "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
@@ -117,7 +118,7 @@ def test_chat_eval_and_export_open_no_socket(tiny_cycle, tmp_path):
     for words in (
         ["chat", str(tiny_cycle), "--prompt", "hello", "--max-new-tokens", "4"],
         ["eval", "run", str(tiny_cycle / "int4"), "--suite", "everyday", "--out", str(tmp_path / "r"), "--max-new-tokens", "2"],
-        ["export", "int4", str(tiny_cycle / "aligned"), "--out", str(tmp_path / "int4"), "--set", "int4.context=512"],
+        ["export", "int4", str(tiny_cycle / "aligned"), "--out", str(tmp_path / "int4"), "--set", INT4],
         ["guard", "check", "hello", "--guard", str(tiny_cycle / "guard")],
     ):
         done = subprocess.run([sys.executable, "-c", WITHOUT_NETWORK, *words], capture_output=True, text=True, check=False)
