@@ -33,9 +33,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 Base = Annotated[Path, typer.Option("--base", help="Checkpoint folder to start from.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder made by train curate.")]
 SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by name, or NAME=SOURCE; repeatable.")]
-GuardFolder = Annotated[
-    Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model, or ours.")
-]
+GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model.")]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
 
 _INTERRUPTED = 130
@@ -205,9 +203,10 @@ def eval_guard(
     from .core import artifact
     from .eval import guard_card, suites
     from .eval.report import guard_table
-    from .guardrails.guard import SHIPPED, Guard
+    from .guardrails.guard import Guard
+    from .runtime.chat import find_bundle
 
-    folder = guard_folder or SHIPPED
+    folder = guard_folder or find_bundle(None, None).guard
     chosen = [suites.load(text) for text in suite or ()]
     records = [artifact.load(path, "records") for path in answers or ()]
     card = guard_card.measure(Guard.open(folder, policy), folder, chosen, records)
@@ -238,12 +237,13 @@ def guard_check(
 
     from .core.errors import UsageError
     from .core.jsonl import parse_lines
-    from .guardrails.guard import SHIPPED, Guard
+    from .guardrails.guard import Guard
+    from .runtime.chat import find_bundle
 
     if jsonl and (text is not None or answer is not None):
         raise UsageError("--jsonl reads prompts and answers from standard input; leave out TEXT and --answer")
     rows = parse_lines(sys.stdin, "standard input", ("prompt",)) if jsonl else None
-    judge = Guard.open(guard_folder or SHIPPED, policy)
+    judge = Guard.open(guard_folder or find_bundle(None, None).guard, policy)
     if rows is None:
         rows = [{"prompt": sys.stdin.read() if text is None else text, "answer": answer}]
     blocked = False
@@ -261,10 +261,10 @@ def guard_bench(
     rounds: Annotated[int, typer.Option("--rounds", min=1)] = 50,
 ) -> None:
     """Measure the guard's time, size and memory on one thread of this machine."""
-    from .guardrails.guard import SHIPPED
     from .runtime.bench import bench_guard
+    from .runtime.chat import find_bundle
 
-    _print_figures(bench_guard(guard_folder or SHIPPED, rounds, policy))
+    _print_figures(bench_guard(guard_folder or find_bundle(None, None).guard, rounds, policy))
 
 
 @app.command()
@@ -279,8 +279,12 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, max=5.0)] = 0.0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    audit: Annotated[
+        Path | None, typer.Option("--audit", help="Append what the guard decides to this JSONL file; it holds no text.")
+    ] = None,
 ) -> None:
     """Chat privately with a guarded model: both rails on, no network."""
+    from .guardrails.audit import AuditLog
     from .guardrails.guard import Guard
     from .runtime import chat as terminal
     from .runtime.engine import Sampling
@@ -289,7 +293,8 @@ def chat(
 
     bundle = terminal.find_bundle(model, guard_folder)
     sampling = Sampling(max_new_tokens, temperature, seed=seed)
-    session = Session(GenAIEngine(bundle.model), Guard.open(bundle.guard, policy), sampling, system)
+    guard = Guard.open(bundle.guard, policy, audit=AuditLog(audit) if audit else None)
+    session = Session(GenAIEngine(bundle.model), guard, sampling, system)
     terminal.chat(session, [prompt] if prompt is not None else terminal.typed_lines())
 
 

@@ -20,9 +20,6 @@ from .policy import BLOCKLIST, PII, Policy, Rail, Verdict, worst
 from .rules import Finding, PhraseList, find_pii
 from .stream import Released, Stopped, checked
 
-SHIPPED = Path(__file__).parent / "models" / "default"
-"""The guard that comes with the package."""
-
 _LAST_WORD = "I couldn't check that safely, so I won't answer it."
 """What the user reads when even the policy's message is missing."""
 _LONGEST = 250_000

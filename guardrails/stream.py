@@ -76,13 +76,6 @@ def checked(judge: Judge, prompt: str, pieces: Iterable[str]) -> Iterator[Releas
     yield from rail.finish()
 
 
-def leaked(judge: Judge, prompt: str, answer: str, safe_end: int) -> str:
-    """Return what of a harmful answer was ever shown beyond `safe_end`, where its harmless beginning ends."""
-    events = checked(judge, prompt, [answer])
-    shown = max((event.end for event in events if isinstance(event, Released)), default=0)
-    return answer[safe_end:shown]
-
-
 class OutputRail:
     """The state of one answer. Places are counted from where `_text` begins; `_base` is where that is in the answer."""
 

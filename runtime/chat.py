@@ -12,7 +12,6 @@ from typing import NamedTuple
 from ..core import artifact
 from ..core.errors import ArtifactError
 from ..core.progress import console, say
-from ..guardrails.guard import SHIPPED
 from .engine import ConversationTooLong
 from .session import Session
 
@@ -28,7 +27,7 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
     """Return the int4 model and the guard to chat with.
 
     `model` is an int4 artifact or the folder of a finished cycle; without it the newest cycle under `runs` is taken. The guard
-    is the one named, or the one beside the model, or the one that ships.
+    is the one named, or the one beside the model.
     Raises ArtifactError, with the command that makes one, when there is none.
     """
     if model is None:
@@ -42,8 +41,10 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
         model = model / "int4"
     if not (model / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
-    beside = model.parent / "guard"
-    return Bundle(model, guard or (beside if (beside / artifact.MANIFEST).exists() else SHIPPED))
+    guard = guard or model.parent / "guard"
+    if not (guard / artifact.MANIFEST).exists():
+        raise ArtifactError(f"there is no guard beside {model}; name one with --guard, or finish its cycle")
+    return Bundle(model, guard)
 
 
 def chat(session: Session, lines: Iterable[str]) -> None:
@@ -54,24 +55,18 @@ def chat(session: Session, lines: Iterable[str]) -> None:
 
 
 def answer(session: Session, text: str) -> None:
-    """Print one guarded answer, piece by piece; the oldest turns are forgotten when the conversation outgrew the model."""
-    whole, forgotten = list(session.history), 0
-    while True:
-        try:
-            for piece in session.ask(text):
-                print(_shown(piece), end="", flush=True)
-            break
-        except ConversationTooLong:
-            if not session.forget_oldest():
-                session.history = whole
-                say("(this message alone is longer than the model can read; send a shorter one)")
-                return
-            forgotten += 1
+    """Print one guarded answer, piece by piece, and say on standard error what befell it."""
+    try:
+        for piece in session.ask(text):
+            print(_shown(piece), end="", flush=True)
+    except ConversationTooLong:
+        say("(this message alone is longer than the model can read; send a shorter one)")
+        return
     print()
-    if forgotten:
-        turns = "turn is" if forgotten == 1 else f"{forgotten} turns are"
-        say(f"(the conversation outgrew the model: its oldest {turns} forgotten)")
     turn = session.last
+    if turn is not None and turn.forgotten:
+        turns = "turn is" if turn.forgotten == 1 else f"{turn.forgotten} turns are"
+        say(f"(the conversation outgrew the model: its oldest {turns} forgotten)")
     if turn is not None and turn.verdict is not None:
         verdict = turn.verdict
         why = "the guard failed" if verdict.failed else f"{verdict.category}, score {verdict.score:.2f}"

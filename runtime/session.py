@@ -10,7 +10,7 @@ from ..guardrails.guard import Guard
 from ..guardrails.policy import Verdict
 from ..guardrails.rules import redact
 from ..guardrails.stream import Stopped
-from .engine import Engine, Message, Sampling
+from .engine import ConversationTooLong, Engine, Message, Sampling
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Turn:
     """False when the input rail refused and the model never saw the text."""
     taken_back: int = 0
     """How many characters, right before the message, were shown and do not stand: a display that can, removes them."""
+    forgotten: int = 0
+    """How many of the oldest turns were dropped, because the conversation outgrew the model."""
 
 
 class Session:
@@ -38,12 +40,15 @@ class Session:
         self.history: list[Message] = [Message("system", system)] if system else []
         self.last: Turn | None = None
         """How the latest turn ended."""
-        self._turns = 0
+        self._turns = self._forgotten = 0
 
     def ask(self, text: str) -> Iterator[str]:
-        """Yield the checked answer piece by piece. A blocked turn yields the policy's message and leaves no history."""
+        """Yield the checked answer piece by piece. A blocked turn yields the policy's message and leaves no history.
+
+        A conversation that outgrew the model loses its oldest turns; a text too long by itself raises ConversationTooLong.
+        """
         self.last = None
-        self._turns += 1
+        self._turns, self._forgotten = self._turns + 1, 0
         if self.guard is None:
             yield from self._ask_unguarded(text)
             return
@@ -59,7 +64,7 @@ class Session:
             if isinstance(event, Stopped):
                 kept, message = shown[: event.keep], event.verdict.message
                 stands = f"{kept}\n\n{message}" if kept else message
-                self.last = Turn(stands, event.verdict, asked_model=True, taken_back=len(shown) - len(kept))
+                self.last = self._ended(stands, event.verdict, taken_back=len(shown) - len(kept))
                 yield f"\n\n{message}" if shown else message
                 return
             verdict = event.verdict
@@ -67,7 +72,7 @@ class Session:
                 shown += event.text
                 yield event.text
         self._remember(text, shown)
-        self.last = Turn(shown, noted or _notable(verdict), asked_model=True)
+        self.last = self._ended(shown, noted or _notable(verdict))
 
     def forget_oldest(self) -> bool:
         """Drop the oldest question and its answer, never the system message; False when there is none to drop."""
@@ -83,10 +88,25 @@ class Session:
             shown += piece
             yield piece
         self._remember(text, shown)
-        self.last = Turn(shown, None, asked_model=True)
+        self.last = self._ended(shown, None)
+
+    def _ended(self, answer: str, verdict: Verdict | None, taken_back: int = 0) -> Turn:
+        return Turn(answer, verdict, asked_model=True, taken_back=taken_back, forgotten=self._forgotten)
 
     def _stream(self, text: str) -> Iterator[str]:
-        return self.engine.stream([*self.history, Message("user", text)], self.sampling)
+        whole = list(self.history)
+        while True:
+            pieces = self.engine.stream([*self.history, Message("user", text)], self.sampling)
+            try:
+                first = next(pieces, "")
+                break
+            except ConversationTooLong:  # raised before the first piece only
+                if not self.forget_oldest():
+                    self.history = whole
+                    raise
+                self._forgotten += 1
+        yield first
+        yield from pieces
 
     def _remember(self, text: str, answer: str) -> None:
         self.history += [Message("user", text), Message("assistant", answer)]

@@ -25,7 +25,7 @@ from ..export.guard import GuardExportSettings, export_guard
 from ..export.int4 import Int4Settings, int4
 from ..export.merge import merge
 from ..guardrails import policy
-from ..guardrails.guard import SHIPPED, Guard
+from ..guardrails.guard import Guard
 from ..runtime.genai import GenAIEngine
 from .curate import CurateSettings, curate
 from .dpo import DpoSettings, dpo
@@ -51,7 +51,7 @@ class CycleRecipe:
     guard: GuardSettings = field(default_factory=GuardSettings)
     guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
     ready_guard: str = ""
-    """A finished guard to take instead of training one: `shipped`, or a folder."""
+    """Folder of a finished guard to take instead of training one."""
     policy: str = "default"
     """The guard's policy, by name or path."""
     eval: EvalSettings = field(default_factory=EvalSettings)
@@ -130,7 +130,7 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
 
 def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> list[Stage]:
     if recipe.ready_guard:
-        ready = artifact.load(SHIPPED if recipe.ready_guard == "shipped" else Path(recipe.ready_guard), "guard")
+        ready = artifact.load(recipe.ready_guard, "guard")
         return [Stage("guard", lambda: artifact.copy(ready, out / "guard"))]
     return [
         Stage("classifier", lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier")),

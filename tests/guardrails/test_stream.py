@@ -11,7 +11,7 @@ from breakfix.guardrails import checkpoints, rules
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
 from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import CategoryPolicy, PiiPolicy, Policy
-from breakfix.guardrails.stream import Released, Stopped, leaked
+from breakfix.guardrails.stream import Released, Stopped
 
 MESSAGES = {"en": {"blocked": "No.", "failed": "Unsure.", "gentle": "Take care."}}
 RULES = Policy(messages=MESSAGES, categories={"S6": CategoryPolicy("warn"), "S11": CategoryPolicy("replace", message="gentle")})
@@ -431,14 +431,3 @@ def test_checks_are_few_and_excerpts_short():
     Guard(short, RULES).check_output("hi", "Yes. No. " * 100)
     # A pass of the classifier is worth a dozen tokens at least, however short the sentences are.
     assert len(short.seen) <= 900 / 96 + 1
-
-
-# The leak
-
-
-def test_the_leak_is_what_was_ever_shown_beyond_the_safe_beginning():
-    answer = story("first", "harmful", "bomb", "last")
-    safe = len(sentence("first"))
-    assert leaked(scripted({"harmful": BOMB}), "hi", answer, safe) == ""
-    assert leaked(scripted({"bomb": BOMB}), "hi", answer, safe) == f" {sentence('harmful')}"
-    assert leaked(scripted({}), "hi", answer, safe) == answer[safe:]
