@@ -73,6 +73,14 @@ class GuardExportSettings:
     levels: Mapping[str, float] = field(default_factory=lambda: {"strict": 0.05, "balanced": 0.02, "permissive": 0.005})
     """False-positive rate that each level's threshold is set to."""
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        missing = [level for level in ("strict", "balanced", "permissive") if level not in self.levels]
+        found = [f"levels lacks {', '.join(missing)}; policies name it"] if missing else []
+        if not all(0 < rate < 1 for rate in self.levels.values()):
+            found.append("levels must be false-positive rates above 0 and below 1")
+        return found
+
 
 def export_guard(settings: GuardExportSettings, classifier: Path, out: Path) -> Artifact:
     """Write a `guard` artifact from a `classifier`. Raises ExportError when int8 decides otherwise than float."""

@@ -25,6 +25,7 @@ from .checkpoint import copy_tokenizer, quiet
 og: Any = onnxruntime_genai
 
 CONFIG = "genai_config.json"
+_LEAST_CONTEXT = 64
 
 PARITY_TEXTS = (
     "Hello, how are you?",
@@ -61,6 +62,10 @@ class Int4Settings:
     """Activations of the int4 kernels: 1 float32, 4 int8."""
     context: int = 2048
     """The most tokens of prompt and answer together; genai allocates its KV cache for no more."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        return [] if self.context >= _LEAST_CONTEXT else [f"context must be at least {_LEAST_CONTEXT}"]
 
 
 def int4(settings: Int4Settings, model: Path, out: Path) -> Artifact:
@@ -115,7 +120,9 @@ def _pad_token(source: Path, ends: list[int]) -> int:
     )
     used = {*tokenizer(chat, add_special_tokens=False)["input_ids"], *ends}
     free = [i for i in sorted(tokenizer.added_tokens_decoder) if i not in used]
-    return free[0] if free else ends[0]
+    if not free:
+        raise ExportError(f"{source} has no special token left to pad with; add one to its tokenizer")
+    return free[0]
 
 
 def _check(source: Path, work: Path) -> None:

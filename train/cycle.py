@@ -60,10 +60,12 @@ class CycleRecipe:
 
     def problems(self) -> list[str]:
         """Return what is wrong between the stages."""
-        fine = self.dpo.opening_tokens < self.preferences.answer_tokens
-        return (
-            [] if fine else ["dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected"]
-        )
+        found = []
+        if self.dpo.opening_tokens >= self.preferences.answer_tokens:
+            found.append("dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected")
+        if not self.sft.refusal_opening.startswith(self.curate.refusal_start):
+            found.append("sft.refusal_opening must begin with curate.refusal_start: all refusals begin alike")
+        return found
 
 
 class Stage(NamedTuple):

@@ -76,7 +76,7 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
-            model = _fit(settings, GuardModel(body, len(HEADS)), training, work)
+            model, trained = _fit(settings, GuardModel(body, len(HEADS)), training, work)
         if not loop.is_first_process():
             return {}
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
@@ -85,7 +85,7 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         write_jsonl(work / CALIBRATION_ROWS, calibration)
         unsafe = sum(example.unsafe for example in examples if example.family not in kept)
         left_out = {"overlaps": len(built) - len(examples)}
-        return {"examples": len(training), "unsafe": unsafe, "calibration": len(calibration), "left out": left_out}
+        return {"examples": len(training), "unsafe": unsafe, "calibration": len(calibration), "left out": left_out, **trained}
 
     inputs = {
         "data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id,
@@ -134,7 +134,10 @@ def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fit(settings: GuardSettings, guard: GuardModel, rows: list[dict[str, Any]], work: Path) -> GuardModel:
+def _fit(
+    settings: GuardSettings, guard: GuardModel, rows: list[dict[str, Any]], work: Path
+) -> tuple[GuardModel, dict[str, Any]]:
+    """Return the trained guard and what is recorded about the training."""
     model = _Trainable(guard, settings)
     encoder: Any = guard.encoder
     encoder.embeddings.requires_grad_(not settings.frozen_embeddings)
@@ -146,8 +149,8 @@ def _fit(settings: GuardSettings, guard: GuardModel, rows: list[dict[str, Any]],
         "weight_decay": 0.01,
     }
     trainer = Trainer(model, TrainingArguments(**arguments), train_dataset=Dataset.from_list(rows), data_collator=_collate)
-    loop.train(trainer, work, "train guard")
-    return model.guard.cpu().eval()
+    trained = loop.train(trainer, work, "train guard")
+    return model.guard.cpu().eval(), trained
 
 
 class _Trainable(nn.Module):

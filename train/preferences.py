@@ -39,6 +39,11 @@ class PreferenceSettings:
     """Harmful answers for each over-refusal, at least; what the model does not commit itself is taken from the base model's
     answers, recorded when the data were curated. Pairs against one kind of mistake alone would teach the other."""
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        fine = min(self.requests, self.answer_tokens) >= 1 and self.most >= 2 and 0 <= self.least_harmful <= 1
+        return [] if fine else ["requests and answer_tokens must be at least 1, most at least 2, least_harmful from 0 to 1"]
+
 
 def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path) -> Artifact:
     """Write a `pairs` artifact: prompt, chosen, rejected and the mistake, for each request the model got wrong."""
