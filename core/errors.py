@@ -10,6 +10,7 @@
     ├── ExportError           a checkpoint cannot be exported safely
     ├── EngineError           a model cannot be loaded or asked
     └── GuardError            the guard could not judge: whoever catches it refuses
+        └── UnreadableText    the text is in a script that the guard's tokenizer has no words for
 
 A message says what is wrong, where, and the remedy, and never quotes what a user typed into a chat.
 """
@@ -75,3 +76,7 @@ class EngineError(BreakfixError):
 
 class GuardError(BreakfixError):
     """The guard could not judge a text; the caller must refuse."""
+
+
+class UnreadableText(GuardError):
+    """A text is in a script that the guard cannot read; the caller must refuse."""

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from ..core import artifact
-from ..core.errors import GuardError
+from ..core.errors import GuardError, UnreadableText
 from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
 from .normalize import without_surrogates
 from .policy import Rail
@@ -95,13 +95,13 @@ class OnnxClassifier:
         return self.artifact.id
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
-        """Score every window of each passage. Raises GuardError for a text too long to read whole."""
+        """Score every window of each passage. Raises GuardError for a text too long or, as UnreadableText, in an unknown script."""
         return [self._score(passage) for passage in passages]
 
     def _score(self, passage: Passage) -> list[Scores]:
         cut = windows(self._tokenizer, passage)
         if any(window.unread > _UNREAD for window in cut):
-            raise GuardError("the text is in a script that the guard cannot read; write it in another, or in Latin letters")
+            raise UnreadableText("the text is in a script that the guard cannot read; write it in another, or in Latin letters")
         rows = run_session(self._session, cut)
         rail = RAILS[passage.answer is not None]
         return [_scores(row, rail, self._temperatures, window) for row, window in zip(rows, cut, strict=True)]

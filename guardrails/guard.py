@@ -4,19 +4,20 @@ Only the policy's shadow mode lets a failure pass, because it is a trial run tha
 that the guard failed. It keeps no text and logs none.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.errors import DataError, GuardError
+from ..core.errors import DataError, GuardError, UnreadableText
 from ..core.hazards import JAILBREAK
 from . import normalize, policy
 from .audit import AuditLog
 from .classifier import OnnxClassifier, Passage, Scores, Thresholds
 from .normalize import Form
-from .policy import BLOCKLIST, PII, Policy, Rail, Verdict, worst
+from .policy import BLOCKLIST, PII, UNREAD, Policy, Rail, Verdict, worst
 from .rules import Finding, PhraseList, find_pii
 from .stream import Released, Stopped, checked
 
@@ -85,8 +86,8 @@ class Guard:
         started = time.perf_counter()
         try:
             verdict = self._judge_input(text, context)
-        except Exception:  # fail closed: no failure of any library may let a text through
-            verdict = self.refusal("input")
+        except Exception as error:  # fail closed: no failure of any library may let a text through
+            verdict = self.refusal("input", error)
         elapsed = round((time.perf_counter() - started) * 1000, 2)
         verdict = self.published(replace(verdict, milliseconds=elapsed))
         self._record(verdict, turn)
@@ -127,13 +128,17 @@ class Guard:
         span = (findings[0].start, findings[0].end)
         return Verdict(action, rail, PII, 1.0, span, message, hard=True, findings=tuple(findings))
 
-    def refusal(self, rail: Rail) -> Verdict:
-        """Return the verdict of a guard that could not judge."""
-        try:
-            message = self.rules.say("failed")
-        except Exception:  # a policy made by hand may lack even this one
-            message = _LAST_WORD
-        return Verdict("block", rail, message=message, failed=True, hard=True)
+    def refusal(self, rail: Rail, why: Exception) -> Verdict:
+        """Return the verdict of a guard that could not judge; a text that it cannot read is no failure of its own."""
+        unread = isinstance(why, UnreadableText)
+        message = self._words(UNREAD) if unread else self._words("failed")
+        return Verdict("block", rail, UNREAD if unread else None, message=message, failed=not unread, hard=True)
+
+    def _words(self, name: str) -> str:
+        for known in (name, "failed"):
+            with contextlib.suppress(Exception):  # a policy made by hand may lack even this one
+                return self.rules.say(known)
+        return _LAST_WORD
 
     def published(self, verdict: Verdict) -> Verdict:
         """Return the verdict as it counts outside: in shadow mode everything passes, and the verdict says what would not."""

@@ -22,6 +22,8 @@ BLOCKLIST = "blocklist"
 """The category of a text that holds one of the policy's own forbidden phrases."""
 PII = "pii"
 """The category of a verdict about personal data; what is done about them stands under `pii`."""
+UNREAD = "unread"
+"""The category of a text in a script that the guard cannot read; it is blocked, whatever the policy says."""
 CATEGORIES = (*HAZARDS, JAILBREAK, BLOCKLIST)
 _LANGUAGE = "en"
 """Where a message is looked for that the policy's language lacks."""
@@ -45,7 +47,7 @@ class Verdict:
     rail: Rail
     """Which side was checked: the user's input or the model's output."""
     category: str | None = None
-    """S1 to S13, jailbreak, blocklist or pii; None when allowed, or when the guard failed."""
+    """S1 to S13, jailbreak, blocklist, pii or unread; None when allowed, or when the guard failed."""
     score: float = 0.0
     """The probability behind the decision, 0 to 1."""
     span: tuple[int, int] = (0, 0)

@@ -57,7 +57,7 @@ class Judge(Protocol):
         """Return the verdict on personal data. May raise."""
         ...
 
-    def refusal(self, rail: Rail) -> Verdict:
+    def refusal(self, rail: Rail, why: Exception) -> Verdict:
         """Return the verdict of a guard that could not judge."""
         ...
 
@@ -109,8 +109,8 @@ class OutputRail:
             for event in self._advance(final):
                 events.append(event)  # one by one: what was released before a failure was released
             self._forget()
-        except Exception:  # fail closed: no failure of any library may let a text through
-            events.append(self._stop(self._judge.refusal("output")))
+        except Exception as error:  # fail closed: no failure of any library may let a text through
+            events.append(self._stop(self._judge.refusal("output", error)))
         self._spent += time.perf_counter() - self._started
         return events
 
