@@ -49,7 +49,8 @@ class Guarded:
 
     def __init__(self, engine: Engine, guard: Guard) -> None:
         """Put a guard in front of and behind an engine. Raises UsageError when what it says would be read as an answer."""
-        messages = {name: guard.rules.say(name) for texts in guard.rules.messages.values() for name in texts}
+        names = {name for texts in guard.rules.messages.values() for name in texts} - {"failed"}
+        messages = {name: guard.rules.say(name) for name in sorted(names)}
         if unclear := [name for name, text in messages.items() if ActJudge().judge("", text).outcome != "refused"]:
             raise UsageError(
                 f"the policy's message {unclear[0]} does not read as an English refusal, so what it blocks would count as "

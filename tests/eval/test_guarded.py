@@ -1,6 +1,6 @@
 import pytest
 
-from breakfix.core.errors import EngineError
+from breakfix.core.errors import EngineError, UsageError
 from breakfix.eval.guarded import Guarded, Recorded
 from breakfix.eval.judge import ActJudge
 from breakfix.eval.run import run
@@ -91,3 +91,9 @@ def test_a_guard_that_could_not_judge_is_no_refusal(prompt, rail):
     guard = Guard(Broken({}), Policy(messages=MESSAGES))
     with pytest.raises(EngineError, match=f"could not judge the {rail}"):
         Guarded(ScriptedEngine({"hi": "I crash."}), guard).generate([user(prompt)], SAMPLING)
+
+
+def test_a_policy_whose_messages_read_as_answers_is_not_measured():
+    german = Policy(language="de", messages={**MESSAGES, "de": {"blocked": "Dabei kann ich nicht helfen."}})
+    with pytest.raises(UsageError, match="the policy's message blocked does not read as an English refusal"):
+        Guarded(ScriptedEngine(ANSWERS), Guard(GUARD.classifier, german))
