@@ -95,7 +95,7 @@ class OnnxClassifier:
         return self.artifact.id
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
-        """Score every window of each passage. Raises GuardError for a text too long or (UnreadableText) in an unknown script."""
+        """Score every window of each passage. Raises GuardError, as UnreadableText for its script."""
         return [self._score(passage) for passage in passages]
 
     def _score(self, passage: Passage) -> list[Scores]:
