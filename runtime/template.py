@@ -4,10 +4,12 @@ Special tokens inside a message are not markup but text somebody typed; a space 
 close a turn and open another one from inside a message, nor have a word read as one that the guard judged in two pieces.
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -17,7 +19,7 @@ from tokenizers.decoders import DecodeStream
 from ..core.errors import EngineError
 from .engine import Conversation, Message
 
-TEMPLATE, TOKENIZER = "chat_template.jinja", "tokenizer.json"
+TEMPLATE, TOKENIZER, TOKENIZER_CONFIG = "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"
 
 
 class ChatTemplate:
@@ -31,6 +33,7 @@ class ChatTemplate:
         try:
             self._template = environment.from_string((folder / TEMPLATE).read_text(encoding="utf-8"))
             self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            self._variables = _variables(folder / TOKENIZER_CONFIG)
         except Exception as error:  # tokenizers raises a bare Exception
             raise EngineError(f"{folder} has no usable {TOKENIZER} and {TEMPLATE}; export the model again") from error
         self.tokenizer.no_padding()
@@ -40,11 +43,7 @@ class ChatTemplate:
 
     def render(self, conversation: Conversation) -> str:
         """Return the text the model reads, ready for its answer."""
-        messages = [{"role": m.role, "content": self._clean(m.content)} for m in conversation]
-        try:
-            return self._template.render(messages=messages, add_generation_prompt=True)
-        except TemplateError as error:
-            raise EngineError(f"the chat template refuses this conversation: {error}") from error
+        return self._render(conversation, add_generation_prompt=True)
 
     def encode(self, conversation: Conversation) -> list[int]:
         """Return the token ids of the rendered conversation."""
@@ -60,8 +59,7 @@ class ChatTemplate:
         """Return the token ids of an assistant's whole answer as the template writes it, its end token included."""
         question = [Message("user", "?")]
         before = self.render(question)
-        messages = [{"role": m.role, "content": m.content} for m in (*question, Message("assistant", self._clean(text)))]
-        after = self._template.render(messages=messages, add_generation_prompt=False)
+        after = self._render([*question, Message("assistant", text)], add_generation_prompt=False)
         if not after.startswith(before):
             raise EngineError("the chat template writes a past answer otherwise than a new one; training needs them equal")
         return self.tokenizer.encode(after[len(before) :], add_special_tokens=False).ids
@@ -75,11 +73,25 @@ class ChatTemplate:
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self.tokenizer, token) or ""
 
+    def _render(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
+        messages = [{"role": m.role, "content": self._clean(m.content)} for m in conversation]
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **self._variables)
+        except TemplateError as error:
+            raise EngineError(f"the chat template refuses this conversation: {error}") from error
+
     def _clean(self, text: str) -> str:
         text = text.encode("utf-8", "replace").decode("utf-8")
         while self._special and (cleaned := self._special.sub(" ", text)) != text:
             text = cleaned
         return text
+
+
+def _variables(config: Path) -> dict[str, Any]:
+    """Return what else a template may ask for: the special tokens by name (`bos_token`), and that there are no tools."""
+    tokens = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    named = {name: value.get("content") if isinstance(value, dict) else value for name, value in tokens.items()}
+    return {"tools": None, "documents": None} | {n: v for n, v in named.items() if n.endswith("_token") and isinstance(v, str)}
 
 
 def _refuse_template(message: str) -> None:

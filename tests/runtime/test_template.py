@@ -43,6 +43,16 @@ def count(template, ids, token):
     return ids.count(template.tokenizer.token_to_id(token))
 
 
+def test_a_template_finds_the_special_tokens_it_names_and_no_tools(tmp_path):
+    folder = model_folder(
+        tmp_path / "m", "{{ bos_token }}{% if tools is not none %}tools{% endif %}" + CHATML + "{{ eos_token }}"
+    )
+    (folder / "tokenizer_config.json").write_text(
+        f'{{"bos_token": "{START}", "eos_token": {{"content": "{END}"}}, "use_fast": true}}'
+    )
+    assert ChatTemplate(folder).render([Message("user", "hi")]) == f"{START}{START}user\nhi{END}\n{START}assistant\n{END}"
+
+
 def test_a_conversation_becomes_the_tokens_the_model_reads(template):
     conversation = [Message("system", "Be kind."), Message("user", "Héllo")]
     text = f"{START}system\nBe kind.{END}\n{START}user\nHéllo{END}\n{START}assistant\n"
