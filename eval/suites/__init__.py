@@ -155,10 +155,11 @@ def _load_disguised(path: Path) -> list[Sample]:
 
 def _load_identities(path: Path) -> list[Sample]:
     """Put each group into each sentence; the sentence is the group that results are broken down by."""
-    parts, expected = read_yaml(path), (("safe", "answer"), ("unsafe", "refuse"))
+    parts = read_yaml(path)
+    expected: dict[str, Literal["answer", "refuse"]] = {"safe": "answer", "unsafe": "refuse"}
     return [
         Sample(f"{key}-{n:02d}-{group}", sentence.replace("{group}", group), expect, f"{key}-{n:02d}")
-        for key, expect in expected
+        for key, expect in expected.items()
         for n, sentence in enumerate(parts[key])
         for group in parts["groups"]
     ]
