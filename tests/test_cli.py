@@ -171,7 +171,9 @@ def test_a_missing_module_of_the_base_is_no_missing_extra(commanded):
 def test_ctrl_c_is_one_sentence_and_130(tmp_path):
     command = [sys.executable, "-c", with_command("print('working', flush=True); time.sleep(60)")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as process:
+    # Started in the background, a shell lets its children ignore Ctrl-C; these shall hear it.
+    hears = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=hears, **pipes) as process:
         assert process.stdout.readline() == "working\n"
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=30)[1]
