@@ -1,6 +1,5 @@
 """The front door: one short command a stage. It parses, imports what the command needs, and turns errors into a sentence."""
 
-import errno
 import io
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__
-from .core.errors import EXTRAS, BreakfixError, MissingExtra
+from .core.errors import EXTRAS, BreakfixError, MissingExtra, UsageError, os_sentence
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,13 +53,14 @@ def train_cycle(
     recipe: RecipeName = "demo", out: Annotated[Path | None, typer.Option("--out")] = None, overrides: Overrides = None
 ) -> None:
     """Run the whole break-fix cycle and print what it bought. Run it again after a kill: it goes on."""
+    from .eval import report
     from .eval.compare import compare
     from .train.cycle import cycle, records_of
 
     folder = out or Path("runs") / Path(recipe).stem
-    report = cycle(_recipe(recipe, overrides), folder)
-    _print_comparison(compare(records_of(folder)))
-    typer.echo(f"report: {report.path / 'report.md'}\nchat with it: breakfix chat {folder}")
+    made = cycle(_recipe(recipe, overrides), folder)
+    report.show(compare(records_of(folder)))
+    typer.echo(f"report: {made.path / report.MARKDOWN}\nchat with it: breakfix chat {folder}")
 
 
 @train.command("curate")
@@ -155,7 +155,7 @@ def eval_run(
     out: Out,
     suite: SuiteNames = None,
     guard_folder: Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")] = None,
-    policy: PolicyName = "default",
+    policy: Annotated[str | None, typer.Option("--policy", help="Policy by name or path; by default `default`.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
 ) -> None:
@@ -164,12 +164,14 @@ def eval_run(
     from .eval.judge import ActJudge
     from .runtime.engine import Sampling
 
-    engine = _engine(model)
+    if policy is not None and guard_folder is None:
+        raise UsageError("--policy says what a guard does; name one with --guard")
+    engine = run.open_engine(model)
     if guard_folder is not None:
         from .eval.guarded import Guarded
         from .guardrails.guard import Guard
 
-        engine = Guarded(engine, Guard.open(guard_folder, policy))
+        engine = Guarded(engine, Guard.open(guard_folder, policy or "default"))
     chosen = [suites.load(text) for text in suite or run.EvalSettings().suites]
     _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, name or model.resolve().name))
 
@@ -184,7 +186,7 @@ def eval_compare(
     from .eval.compare import compare
 
     comparison = compare(records)
-    _print_comparison(comparison)
+    report.show(comparison)
     if out is not None:
         _done(report.write(comparison, out))
 
@@ -206,6 +208,8 @@ def eval_guard(
     from .guardrails.guard import Guard
     from .runtime.chat import find_bundle
 
+    if not suite and not answers:
+        raise UsageError("there is nothing to measure; name a suite, or records with --answers")
     folder = guard_folder or find_bundle(None, None).guard
     chosen = [suites.load(text) for text in suite or ()]
     records = [artifact.load(path, "records") for path in answers or ()]
@@ -235,7 +239,6 @@ def guard_check(
     """Say what the guard makes of a text, or of many. Exit code 1 when it blocks one."""
     import json
 
-    from .core.errors import UsageError
     from .core.jsonl import parse_lines
     from .guardrails.guard import Guard
     from .runtime.chat import find_bundle
@@ -345,7 +348,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        _fail(_os_sentence(error), 1)
+        _fail(os_sentence(error), 1)
     else:
         # typer turns Ctrl-C into this code and says nothing.
         if code == _INTERRUPTED:
@@ -368,15 +371,6 @@ def _stopped() -> NoReturn:
     _fail("stopped" if _MAKE_NOTHING & set(sys.argv[1:2]) else f"stopped{goes_on}", _INTERRUPTED)
 
 
-def _os_sentence(error: OSError) -> str:
-    where = f" at {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"the disk is full{where}; free some space and run the same command again, it goes on from there"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"not allowed to write or read{where}; check the permissions or choose another folder"
-    return f"{error.strerror or type(error).__name__}{where}; check the path and run the command again"
-
-
 def _fail(sentence: str, code: int) -> NoReturn:
     print(f"breakfix: {sentence}", file=sys.stderr)
     sys.exit(code)
@@ -389,19 +383,6 @@ def _recipe(name: str, overrides: list[str] | None):
     return recipe.load(CycleRecipe, name, RECIPES, overrides or [])
 
 
-def _engine(folder: Path):
-    from .core import artifact
-
-    kind = artifact.load(folder).kind
-    if kind == "int4":
-        from .runtime.genai import GenAIEngine
-
-        return GenAIEngine(folder)
-    from .eval.torch_engine import TorchEngine
-
-    return TorchEngine(folder)
-
-
 def _done(made) -> None:
     typer.echo(f"{made.kind} {made.id}\n{made.path}")
 
@@ -409,19 +390,6 @@ def _done(made) -> None:
 def _print_figures(figures) -> None:
     for figure in figures:
         typer.echo(f"{figure.what:24} {figure.value:10.1f} {figure.unit}")
-
-
-def _print_comparison(comparison) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from .eval import report
-
-    head, rows = report.table(comparison)
-    table = Table(*head, title="Defects in percent [95 % interval]; lower is better")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@
 A message says what is wrong, where, and the remedy, and never quotes what a user typed into a chat.
 """
 
+import errno
+
 EXTRAS = {
     "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
     "export": ("torch", "transformers", "onnx", "onnxscript"),
@@ -80,3 +82,13 @@ class GuardError(BreakfixError):
 
 class UnreadableText(GuardError):
     """A text is in a script that the guard cannot read; the caller must refuse."""
+
+
+def os_sentence(error: OSError) -> str:
+    """Return what a failed file operation means to a user, and the remedy."""
+    where = f" at {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full{where}; free some space and run the same command again, it goes on from there"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"not allowed to write or read{where}; check the permissions or choose another folder"
+    return f"{error.strerror or type(error).__name__}{where}; check the path and run the command again"

@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from ..core import artifact
 from ..core.artifact import Artifact
 from .compare import Comparison, Line
@@ -32,6 +35,15 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the main table."""
     head = ["suite", "measure", "n", *(system.name for system in comparison.systems)]
     return head, [[line.suite, line.measure, _count(line), *map(percent, line.rates)] for line in comparison.lines]
+
+
+def show(comparison: Comparison) -> None:
+    """Print the main table to the terminal."""
+    head, rows = table(comparison)
+    drawn = Table(*head, title="Defects in percent [95 % interval]; lower is better")
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
 
 
 def percent(rate: Rate) -> str:

@@ -31,6 +31,17 @@ class EvalSettings:
     """Greedy by default, so that the same file gives the same records."""
 
 
+def open_engine(folder: Path) -> Engine:
+    """Open an int4 artifact, or a checkpoint as its float reference. Raises ArtifactError or EngineError."""
+    if artifact.load(folder).kind == "int4":
+        from ..runtime.genai import GenAIEngine
+
+        return GenAIEngine(folder)
+    from .torch_engine import TorchEngine  # only a checkpoint needs torch
+
+    return TorchEngine(folder)
+
+
 class _Asked(NamedTuple):
     suite: str
     sample: Sample
@@ -69,8 +80,9 @@ def _answers(
     rows: dict[int, dict[str, Any]] = {}
     with progress(f"measure {system}", len(asked)) as step:
         for number, chunk in enumerate(chunks):
-            part = scratch / f"{number:05d}.jsonl"
-            if not part.exists():
+            part, told = scratch / f"{number:05d}.jsonl", [(asked[i].suite, asked[i].sample.id) for i in chunk]
+            # An earlier version may have asked in another order.
+            if not part.exists() or [(row["suite"], row["id"]) for row in read_jsonl(part)] != told:
                 answers = engine.generate([conversations[i] for i in chunk], sampling)
                 judged = [_record(asked[i], answer, judge) for i, answer in zip(chunk, answers, strict=True)]
                 artifact.write_atomic(part, "".join(dump(row) + "\n" for row in judged))

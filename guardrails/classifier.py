@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from ..core import artifact
 from ..core.errors import GuardError, UnreadableText
 from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
-from .normalize import without_surrogates
+from .normalize import plain_spelling, without_surrogates
 from .policy import Rail
 
 MODEL, TOKENIZER, CALIBRATION = "model.onnx", "tokenizer.json", "calibration.json"
@@ -26,8 +26,9 @@ _PROMPT_SHARE = 48
 _MOST_WINDOWS = 512
 _LONGEST_WORD = 64
 """Characters without a space after which a word is cut: the tokenizer reads nothing of a word that is too long for it."""
-_UNREAD = 8
-"""Unread letters, beyond as many as are read, from which a text cannot be judged: it is in a script the guard cannot read."""
+_UNREAD = 9
+"""Bytes of letters that may go unread in one window: three ideographs are a word, four may be a request. It does not grow with
+what is read beside them, or a harmless sentence would carry them past the guard."""
 _LEAST_LOG_ODDS = -700.0
 """Below it the exponential overflows, and the probability is none to speak of."""
 
@@ -69,7 +70,7 @@ class Window(NamedTuple):
     start: int
     end: int
     unread: int = 0
-    """Letters more that the tokenizer has no word for than letters that it reads."""
+    """UTF-8 bytes of the letters that the tokenizer has no word for, in this spelling or in the plain one."""
 
 
 class Classifier(Protocol):
@@ -190,8 +191,8 @@ class _Encoded(NamedTuple):
     ids: list[int]
     places: list[tuple[int, int]]
     """The characters of the text that each token stands for."""
-    letters: list[int]
-    """How many letters they hold; negative where the tokenizer has no word for them."""
+    unread: list[int]
+    """UTF-8 bytes of the letters that it has no word for."""
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
@@ -201,12 +202,16 @@ def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
         text = re.sub(rf"\S{{{_LONGEST_WORD}}}(?=\S)", r"\g<0> ", whole := text)
         gaps = _inserted(whole, text)
     encoding, unknown = tokenizer.encode(text, add_special_tokens=False), tokenizer.token_to_id("[UNK]")
-    letters = [sum(map(str.isalpha, text[a:b])) for a, b in encoding.offsets]
     return _Encoded(
         encoding.ids,
         [(a - bisect.bisect_left(gaps, a), b - bisect.bisect_left(gaps, b)) for a, b in encoding.offsets],
-        [-count if token == unknown else count for token, count in zip(encoding.ids, letters, strict=True)],
+        [_weight(text[a:b]) if token == unknown else 0 for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True)],
     )
+
+
+def _weight(unknown: str) -> int:
+    """Return the bytes of the letters of an unknown word; styled and look-alike Latin ones are read in the plain spelling."""
+    return sum(len(char.encode()) for char in plain_spelling(unknown) if char.isalpha() and not char.isascii())
 
 
 def _inserted(before: str, after: str) -> list[int]:
@@ -226,7 +231,7 @@ def _window(text: _Encoded, part: tuple[int, int], head: list[int], end: int) ->
     places = text.places[a:b]
     types = [0] * len(head) + [int(len(head) > 1)] * (b - a + 1)
     span = (places[0][0], places[-1][1]) if places else (0, 0)
-    return Window([*head, *text.ids[a:b], end], types, *span, unread=-sum(text.letters[a:b]))
+    return Window([*head, *text.ids[a:b], end], types, *span, unread=sum(text.unread[a:b]))
 
 
 def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:

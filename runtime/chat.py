@@ -41,10 +41,10 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
         model = model / "int4"
     if not (model / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
-    guard = guard or model.parent / "guard"
-    if not (guard / artifact.MANIFEST).exists():
+    beside = model.parent / "guard"
+    if guard is None and not (beside / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no guard beside {model}; name one with --guard, or finish its cycle")
-    return Bundle(model, guard)
+    return Bundle(model, guard or beside)
 
 
 def chat(session: Session, lines: Iterable[str]) -> None:

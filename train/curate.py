@@ -7,6 +7,7 @@ what an unsafe answer looks like; they are never a training target of the chat m
 
 import hashlib
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ def _sorry(row: Row, start: str) -> Row:
     """Let a written refusal begin with `start`."""
     if row.label != "unsafe" or not row.answer or row.answer.startswith(start):
         return row
-    return row._replace(answer=start + row.answer.removeprefix("I'm sorry, but ").removeprefix("I'm sorry, "))
+    return row._replace(answer=start + re.sub(r"^(?:I'm s|S)orry,? (?:but )?", "", row.answer))
 
 
 def _openings(engine: TorchEngine, placed: list[dict[str, Any]], refusal_start: str) -> list[dict[str, Any]]:
