@@ -32,7 +32,9 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 Base = Annotated[Path, typer.Option("--base", help="Checkpoint folder to start from.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder made by train curate.")]
 SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by name, or NAME=SOURCE; repeatable.")]
-GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model.")]
+GuardFolder = Annotated[
+    Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model, else the installed one.")
+]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
 
 _INTERRUPTED = 130
@@ -140,13 +142,14 @@ def export_merge(
 def export_int4(
     model: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
     out: Out,
+    pairs: Annotated[Path | None, typer.Option("--pairs", help="Pairs folder to set the refusal threshold with.")] = None,
     recipe: RecipeName = "demo",
     overrides: Overrides = None,
 ) -> None:
     """Quantize a checkpoint to int4 ONNX, loaded and run before it is called done."""
     from .export.int4 import int4
 
-    _done(int4(_recipe(recipe, overrides).int4, model, out))
+    _done(int4(_recipe(recipe, overrides).int4, model, out, pairs))
 
 
 @evaluate.command("run")
@@ -205,12 +208,11 @@ def eval_guard(
     from .core import artifact
     from .eval import guard_card, suites
     from .eval.report import guard_table
-    from .guardrails.guard import Guard
-    from .runtime.chat import find_bundle
+    from .guardrails.guard import SHIPPED, Guard
 
     if not suite and not answers:
         raise UsageError("there is nothing to measure; name a suite, or records with --answers")
-    folder = guard_folder or find_bundle(None, None).guard
+    folder = guard_folder or SHIPPED
     chosen = [suites.load(text) for text in suite or ()]
     records = [artifact.load(path, "records") for path in answers or ()]
     card = guard_card.measure(Guard.open(folder, policy), folder, chosen, records)
@@ -240,13 +242,12 @@ def guard_check(
     import json
 
     from .core.jsonl import parse_lines
-    from .guardrails.guard import Guard
-    from .runtime.chat import find_bundle
+    from .guardrails.guard import SHIPPED, Guard
 
     if jsonl and (text is not None or answer is not None):
         raise UsageError("--jsonl reads prompts and answers from standard input; leave out TEXT and --answer")
     rows = parse_lines(sys.stdin, "standard input", ("prompt",)) if jsonl else None
-    judge = Guard.open(guard_folder or find_bundle(None, None).guard, policy)
+    judge = Guard.open(guard_folder or SHIPPED, policy)
     if rows is None:
         rows = [{"prompt": sys.stdin.read() if text is None else text, "answer": answer}]
     blocked = False
@@ -264,10 +265,10 @@ def guard_bench(
     rounds: Annotated[int, typer.Option("--rounds", min=1)] = 50,
 ) -> None:
     """Measure the guard's time, size and memory on one thread of this machine."""
+    from .guardrails.guard import SHIPPED
     from .runtime.bench import bench_guard
-    from .runtime.chat import find_bundle
 
-    _print_figures(bench_guard(guard_folder or find_bundle(None, None).guard, rounds, policy))
+    _print_figures(bench_guard(guard_folder or SHIPPED, rounds, policy))
 
 
 @app.command()

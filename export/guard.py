@@ -72,6 +72,8 @@ class GuardExportSettings:
     """Share of calibration rows on which int8 and float must decide alike at every level; below it the export refuses."""
     levels: Mapping[str, float] = field(default_factory=lambda: {"strict": 0.05, "balanced": 0.02, "permissive": 0.005})
     """False-positive rate that each level's threshold is set to."""
+    look_alikes: float = 0.1
+    """Share of look-alikes, framings among them, in the harmless traffic that this rate is meant for."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -79,6 +81,8 @@ class GuardExportSettings:
         found = [f"levels lacks {', '.join(missing)}; policies name it"] if missing else []
         if not all(0 < rate < 1 for rate in self.levels.values()):
             found.append("levels must be false-positive rates above 0 and below 1")
+        if not 0 <= self.look_alikes <= 1:
+            found.append("look_alikes must be a share from 0 to 1")
         return found
 
 
@@ -170,6 +174,7 @@ def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores
     unsafe = np.asarray([row["unsafe"] for row in rows], bool)
     hazards = np.asarray([row["hazard"] for row in rows])
     framed = np.asarray([row["jailbreak"] for row in rows], bool)
+    alike = np.asarray([row["look_alike"] for row in rows], bool)
     card: dict[str, Any] = {"temperatures": {}, "thresholds": {}, "measured": {}}
     truths = {"input": (rails == "input", unsafe, 0), "output": (rails == "output", unsafe, 0)}
     for name, (on, truth, column) in {**truths, JAILBREAK: (rails == "input", framed, 1)}.items():
@@ -177,10 +182,11 @@ def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores
             raise ExportError(f"there are no calibration rows of both kinds for {name}; keep more families for calibration")
         temperature = round(_temperature(scores["int8"][on, column], truth[on]), 4)
         warm = {kind: _tempered(each[on, column], temperature) for kind, each in scores.items()}
-        levels = {level: _threshold(warm["int8"][~truth[on]], target) for level, target in settings.levels.items()}
+        harmless, weights = warm["int8"][~truth[on]], _weights(alike[on & ~truth], settings.look_alikes)
+        levels = {level: _threshold(harmless, weights, target) for level, target in settings.levels.items()}
         card["temperatures"][name] = temperature
         card["measured"][name] = {
-            level: _measured(name, threshold, warm, truth[on], hazards[on]) for level, threshold in levels.items()
+            level: _measured(name, threshold, warm, truth[on], alike[on], hazards[on]) for level, threshold in levels.items()
         }
         for level, threshold in levels.items():
             if name == JAILBREAK:
@@ -220,15 +226,14 @@ def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _measured(
-    name: str, threshold: float, scores: dict[str, np.ndarray], truth: np.ndarray, hazards: np.ndarray
+    name: str, threshold: float, scores: dict[str, np.ndarray], truth: np.ndarray, alike: np.ndarray, hazards: np.ndarray
 ) -> dict[str, Any]:
     """Return false positives with their bound, recall with the hazards', and the agreement with float."""
     flagged = scores["int8"] >= threshold
     agreement = float(np.mean((scores["float"] >= threshold) == flagged))
-    hits, harmless = int((flagged & ~truth).sum()), int((~truth).sum())
-    bound = binomtest(hits, harmless, alternative="less").proportion_ci(method="exact").high
+    general, look_alikes = _false_positives(flagged[~truth & ~alike]), _false_positives(flagged[~truth & alike])
     card = {
-        "false_positives": hits, "harmless": harmless, "fpr_upper_95": round(float(bound), 4),
+        "general": general, "look_alikes": look_alikes,
         "recall": round(float(flagged[truth].mean()), 4), "harmful": int(truth.sum()),
         "agreement_with_float": round(agreement, 4),
     }  # fmt: skip
@@ -238,11 +243,26 @@ def _measured(
     return card
 
 
-def _threshold(harmless: np.ndarray, target: float) -> float:
-    """Return the lowest threshold that flags at most `target` of the harmless scores."""
-    ordered = np.sort(harmless)[::-1]
-    allowed = int(target * len(ordered))
-    return min(1.0, float(ordered[allowed]) + 1e-6) if len(ordered) > allowed else 1e-6
+def _false_positives(flagged: np.ndarray) -> dict[str, Any]:
+    """Return the count and its one-sided Clopper-Pearson bound."""
+    hits, harmless = int(flagged.sum()), len(flagged)
+    bound = binomtest(hits, harmless, alternative="less").proportion_ci(method="exact").high if harmless else 1.0
+    return {"false_positives": hits, "harmless": harmless, "fpr_upper_95": round(float(bound), 4)}
+
+
+def _weights(alike: np.ndarray, share: float) -> np.ndarray:
+    """Return what each harmless row stands for, so that look-alikes make up `share`; rows of one kind all weigh the same."""
+    found = alike.mean()
+    if found in (0, 1):
+        return np.full(len(alike), 1 / len(alike))
+    return np.where(alike, share / found, (1 - share) / (1 - found)) / len(alike)
+
+
+def _threshold(harmless: np.ndarray, weights: np.ndarray, target: float) -> float:
+    """Return the lowest threshold that flags at most `target` of the harmless traffic."""
+    order = np.argsort(-harmless, kind="stable")
+    allowed = int(np.searchsorted(weights[order].cumsum(), target * (1 + 1e-9), side="right"))
+    return min(1.0, float(harmless[order][allowed]) + 1e-6) if len(order) > allowed else 1e-6
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from ..core import artifact, recipe
 from ..core.artifact import Artifact
 from ..core.errors import ExportError
 from ..core.progress import say
+from . import threshold
 from .checkpoint import copy_tokenizer, quiet
 
 # The package fills its namespace at run time, which no type checker can follow.
@@ -62,27 +63,37 @@ class Int4Settings:
     """Activations of the int4 kernels: 1 float32, 4 int8."""
     context: int = 2048
     """The most tokens of prompt and answer together; genai allocates its KV cache for no more."""
+    over_refusal: float = 0.0
+    """Share of harmless look-alikes that the model may refuse; its refusal threshold is set so, where there are pairs to set
+    it with. 0 leaves it as rounding left it."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
-        return [] if self.context >= _LEAST_CONTEXT else [f"context must be at least {_LEAST_CONTEXT}"]
+        found = [] if self.context >= _LEAST_CONTEXT else [f"context must be at least {_LEAST_CONTEXT}"]
+        return found if 0 <= self.over_refusal < 1 else [*found, "over_refusal must be at least 0 and below 1"]
 
 
-def int4(settings: Int4Settings, model: Path, out: Path) -> Artifact:
-    """Write an `int4` artifact from a `checkpoint`. Raises ExportError when it does not load, run, or read alike."""
+def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = None) -> Artifact:
+    """Write an `int4` artifact from a `checkpoint`; `pairs` hold the prompts that its refusal threshold is set with.
+
+    Raises ExportError when it does not load, run, or read alike.
+    """
     checkpoint = artifact.load(model, "checkpoint")
+    calibration = threshold.read(pairs) if pairs and settings.over_refusal else None
 
     def make(work: Path) -> dict[str, Any]:
         say("export int4: build")
         _build(settings, checkpoint.path, work)
         copy_tokenizer(checkpoint.path, work)
         ends, context = _configure(settings, checkpoint.path, work)
+        refusal = {"threshold": threshold.calibrate(work, calibration, settings.over_refusal)} if calibration else {}
         say("export int4: check")
         _check(checkpoint.path, work)
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-        return {"context": context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1)}
+        return {"context": context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1), **refusal}
 
-    return artifact.produce(out, "int4", recipe.plain(settings), {"model": checkpoint.id}, make)
+    inputs = {"model": checkpoint.id} | ({"pairs": artifact.load(pairs).id} if pairs and calibration else {})
+    return artifact.produce(out, "int4", recipe.plain(settings), inputs, make)
 
 
 def _build(settings: Int4Settings, source: Path, work: Path) -> None:

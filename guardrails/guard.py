@@ -21,6 +21,8 @@ from .policy import BLOCKLIST, PII, UNREAD, Policy, Rail, Verdict, worst
 from .rules import Finding, PhraseList, find_pii
 from .stream import Released, Stopped, checked
 
+SHIPPED = Path(__file__).parent / "models" / "default"
+"""The guard that is installed with the package; `guardrails/models/README.md` is its card."""
 _LAST_WORD = "I couldn't check that safely, so I won't answer it."
 """What the user reads when even the policy's message is missing."""
 _LONGEST = 250_000

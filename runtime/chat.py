@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..core import artifact
 from ..core.errors import ArtifactError
 from ..core.progress import console, say
+from ..guardrails.guard import SHIPPED
 from .engine import ConversationTooLong
 from .session import Session
 
@@ -27,7 +28,7 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
     """Return the int4 model and the guard to chat with.
 
     `model` is an int4 artifact or the folder of a finished cycle; without it the newest cycle under `runs` is taken. The guard
-    is the one named, or the one beside the model.
+    is the one named, else the one beside the model, else the one that is installed.
     Raises ArtifactError, with the command that makes one, when there is none.
     """
     if model is None:
@@ -42,9 +43,7 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
     if not (model / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
     beside = model.parent / "guard"
-    if guard is None and not (beside / artifact.MANIFEST).exists():
-        raise ArtifactError(f"there is no guard beside {model}; name one with --guard, or finish its cycle")
-    return Bundle(model, guard or beside)
+    return Bundle(model, guard or (beside if (beside / artifact.MANIFEST).exists() else SHIPPED))
 
 
 def chat(session: Session, lines: Iterable[str]) -> None:

@@ -61,7 +61,7 @@ class CurateSettings:
     """Harmful requests that the base model answers, for the guard's output rail."""
     harmless_base_answers: int = 0
     """Harmless requests that it answers too, so that its voice is no sign of harm."""
-    refusal_start: str = "Sorry, "
+    refusal_start: str = "Sorry, but "
     """What every written refusal begins with. The base model begins nothing with it; "I" it does, and then a harmless request
     that it would have answered with "I" is half way to being refused."""
     overlap_words: int = 7
@@ -162,9 +162,13 @@ def _openings(engine: TorchEngine, placed: list[dict[str, Any]], refusal_start: 
         said = engine.generate([[Message("user", r["prompt"])] for r in asked], Sampling(max_new_tokens=_OPENING_TOKENS))
         step(len(asked))
     refusals = [row["answer"] for row in placed if row["label"] == "unsafe" and row["answer"]]
-    refusing = {word for text in refusals for word in (text.split()[0], text.removeprefix(refusal_start).split()[0])}
-    own = {r["id"]: a for r, a in zip(asked, said, strict=True) if a.split() and a.split()[0] not in refusing}
+    refusing = {_first_word(part) for text in refusals for part in (text, text.removeprefix(refusal_start))}
+    own = {r["id"]: a for r, a in zip(asked, said, strict=True) if a.split() and _first_word(a) not in refusing}
     return [{"id": row["id"], "opening": own.get(row["id"], row["answer"])} for row in placed]
+
+
+def _first_word(text: str) -> str:
+    return text.split()[0].strip(",.!").lower()
 
 
 def _opened(row: dict[str, Any], opening: str) -> dict[str, Any]:

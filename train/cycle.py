@@ -25,7 +25,7 @@ from ..export.guard import GuardExportSettings, export_guard
 from ..export.int4 import Int4Settings, int4
 from ..export.merge import merge
 from ..guardrails import policy
-from ..guardrails.guard import Guard
+from ..guardrails.guard import SHIPPED, Guard
 from ..runtime.genai import GenAIEngine
 from .curate import CurateSettings, curate
 from .dpo import DpoSettings, dpo
@@ -51,7 +51,7 @@ class CycleRecipe:
     guard: GuardSettings = field(default_factory=GuardSettings)
     guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
     ready_guard: str = ""
-    """Folder of a finished guard to take instead of training one."""
+    """`shipped`, or the folder of a finished guard, to take instead of training one."""
     policy: str = "default"
     """The guard's policy, by name or path."""
     eval: EvalSettings = field(default_factory=EvalSettings)
@@ -65,6 +65,8 @@ class CycleRecipe:
             found.append("dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected")
         if not self.sft.refusal_opening.startswith(self.curate.refusal_start):
             found.append("sft.refusal_opening must begin with curate.refusal_start: all refusals begin alike")
+        if self.int4.over_refusal and not self.curate.refusal_start:
+            found.append("int4.over_refusal needs curate.refusal_start: it moves the one token that all refusals begin with")
         return found
 
 
@@ -120,7 +122,7 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("pairs", lambda: preferences(recipe.preferences, out / "tuned", out / "data", out / "pairs")),
         Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
         Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
-        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4")),
+        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4", out / "pairs")),
         *_guard_stages(recipe, held_out, out),
         Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
@@ -132,7 +134,7 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
 
 def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> list[Stage]:
     if recipe.ready_guard:
-        ready = artifact.load(recipe.ready_guard, "guard")
+        ready = artifact.load(SHIPPED if recipe.ready_guard == "shipped" else recipe.ready_guard, "guard")
         return [Stage("guard", lambda: artifact.copy(ready, out / "guard"))]
     return [
         Stage("classifier", lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier")),

@@ -129,8 +129,8 @@ def _calibration_row(tokenizer: Tokenizer, example: Example) -> dict[str, Any]:
         spellings = [Passage(prompt, form.text) for excerpt in excerpts(answer) for form in forms(excerpt)]
     read = [{"input_ids": w.ids, "type_ids": w.types} for spelling in spellings for w in windows(tokenizer, spelling)]
     return {
-        "rail": RAILS[answer is not None], "unsafe": example.unsafe, "jailbreak": example.jailbreak, "hazard": example.hazard,
-        "family": example.family, "windows": read,
+        "rail": RAILS[answer is not None], "unsafe": example.unsafe, "look_alike": example.look_alike,
+        "jailbreak": example.jailbreak, "hazard": example.hazard, "family": example.family, "windows": read,
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The guard's training passages: prompts bare and framed, answers whole and cut, each with what the heads should say.
 
 Neither a word, nor a framing, nor a group's name is ever the label: unsafe requests come in pairs that share their words, every
-framing is put around harmless requests as often as around harmful ones, and identity templates keep their label whatever group
-stands in them. Unsafe answers are the base model's own.
+framing is put around harmless requests as often as around harmful ones, identity templates keep their label whatever group
+stands in them, and acts theirs however they are asked for. Unsafe answers are the base model's own.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from .rows import CORPUS, OWN_LICENCE
 _FRAMINGS = (CORPUS / "wrappers.jsonl", CORPUS / "guard" / "wrappers.jsonl")
 _ANSWERS = CORPUS / "guard" / "answers.jsonl"
 _IDENTITIES = CORPUS / "guard" / "identities.yaml"
+_ACTS, _PHRASINGS = sorted((CORPUS / "guard").glob("acts_*.yaml")), CORPUS / "guard" / "phrasings.yaml"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class PassageSettings:
     """Requests put into each framing, half of them harmful."""
     identities: int = 12
     """Groups put into each identity template."""
+    phrasings: int = 2
+    """Questions that each act is put into."""
     answers: int = 900
     """Written answers shown, refusals and real ones."""
     cut: float = 0.5
@@ -50,6 +53,8 @@ class Example(NamedTuple):
     family: str
     unsafe: bool
     """Of a prompt: what it asks for. Of an answer: what it gives."""
+    look_alike: bool = False
+    """Harmless, and looks harmful."""
     jailbreak: bool = False
     refusal: bool = False
     hazard: str = ""
@@ -60,7 +65,7 @@ class Example(NamedTuple):
 
 def digest() -> str:
     """Return the sha256 of the files that are read beside the dataset."""
-    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES]
+    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES, *_ACTS, _PHRASINGS]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -75,9 +80,16 @@ def build(
     dice = random.Random(settings.seed)
     rows = _without_excess(rows, settings.source_rows)
     bare = [
-        Example(Passage(row["prompt"]), row["family"], row["label"] == "unsafe", hazard=_hazard_if_unsafe(row)) for row in rows
+        Example(
+            Passage(row["prompt"]),
+            row["family"],
+            row["label"] == "unsafe",
+            row["label"] == "safe",
+            hazard=_hazard_if_unsafe(row),
+        )
+        for row in rows
     ]
-    bare += _identities(settings, dice)
+    bare += _identities(settings, dice) + _acts(settings, dice)
     framings = [row for path in _FRAMINGS for row in read_jsonl(path, ("family", "kind", "template"))]
     kept = _kept(settings, {example.family for example in bare})
     kept |= _kept(settings, {f"framing/{framing['family']}" for framing in framings})
@@ -100,10 +112,35 @@ def _identities(settings: PassageSettings, dice: random.Random) -> list[Example]
     parts = read_yaml(_IDENTITIES)
     groups = [group for kind in parts["groups"].values() for group in kind]
     return [
-        Example(Passage(template.replace("{group}", group)), f"identity/{template}", unsafe, hazard="S10" if unsafe else "")
+        Example(
+            Passage(template.replace("{group}", group)),
+            f"identity/{template}",
+            unsafe,
+            not unsafe,
+            hazard="S10" if unsafe else "",
+        )
         for key, unsafe in (("unsafe", True), ("safe", False))
         for template in parts[key]
         for group in dice.sample(groups, min(settings.identities, len(groups)))
+    ]
+
+
+def _acts(settings: PassageSettings, dice: random.Random) -> list[Example]:
+    """Ask for each act in some ways: harmful and harmless ones that share a word are one family."""
+    phrasings = read_yaml(_PHRASINGS)["phrasings"]
+    families = [(name, family) for path in _ACTS for name, family in read_yaml(path).items()]
+    return [
+        Example(
+            Passage(phrasing.replace("{act}", act)),
+            f"acts/{name}",
+            unsafe,
+            not unsafe,
+            hazard=family["hazard"] if unsafe else "",
+        )
+        for name, family in families
+        for key, unsafe in (("unsafe", True), ("safe", False))
+        for act in family[key]
+        for phrasing in dice.sample(phrasings, min(settings.phrasings, len(phrasings)))
     ]
 
 
@@ -116,7 +153,7 @@ def _framed(
     return [
         Example(
             Passage(framing["template"].replace("{request}", core.passage.prompt)),
-            family, core.unsafe, framing["kind"] == "jailbreak", hazard=core.hazard, core=core.passage.prompt,
+            family, core.unsafe, not core.unsafe, framing["kind"] == "jailbreak", hazard=core.hazard, core=core.passage.prompt,
         )
         for core in cores
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from ..core.jsonl import read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..eval.judge import ActJudge
 from ..eval.torch_engine import TorchEngine
+from ..export.threshold import LOOK_ALIKES
 from ..runtime.engine import Message, Sampling
 from .curate import BASE_ANSWERS, ROWS
 
@@ -38,29 +39,41 @@ class PreferenceSettings:
     least_harmful: float = 0.5
     """Harmful answers for each over-refusal, at least; what the model does not commit itself is taken from the base model's
     answers, recorded when the data were curated. Pairs against one kind of mistake alone would teach the other."""
+    look_alikes: int = 200
+    """Harmless look-alikes beyond those asked that are kept for the export to set the refusal threshold with."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
-        fine = min(self.requests, self.answer_tokens) >= 1 and self.most >= 2 and 0 <= self.least_harmful <= 1
-        return [] if fine else ["requests and answer_tokens must be at least 1, most at least 2, least_harmful from 0 to 1"]
+        found = [] if min(self.requests, self.answer_tokens) >= 1 else ["requests and answer_tokens must be at least 1"]
+        found += [] if self.most >= 2 and self.look_alikes >= 0 else ["most must be at least 2, look_alikes at least 0"]
+        return found if 0 <= self.least_harmful <= 1 else [*found, "least_harmful must be from 0 to 1"]
 
 
 def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path) -> Artifact:
-    """Write a `pairs` artifact: prompt, chosen, rejected and the mistake, for each request the model got wrong."""
+    """Write a `pairs` artifact: prompt, chosen, rejected and the mistake, for each request the model got wrong.
+
+    Beside them stand the token ids of look-alikes that were not asked, and the first tokens of all written refusals.
+    """
     checkpoint, dataset = artifact.load(model, "checkpoint"), artifact.load(data, "dataset")
 
     def make(work: Path) -> dict[str, Any]:
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
-        rows = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "preference"][: settings.requests]
+        unseen = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "preference"]
+        rows = unseen[: settings.requests]
         engine = TorchEngine(checkpoint.path)
         heard = _ask(engine, rows, settings, scratch)
         recorded = {row["id"]: row["answer"] for row in read_jsonl(dataset.path / BASE_ANSWERS)}
         pairs = _pairs(rows, heard, recorded, settings)
-        refusals = [row["answer"] for row in rows if row["label"] == "unsafe"]
-        pairs = _in_own_words(engine, pairs, refusals, settings)
+        refusals = {row["answer"] for row in rows if row["label"] == "unsafe" and row["answer"]}
+        openings = sorted({engine.template.encode_answer(refusal)[0] for refusal in refusals})
+        pairs = _in_own_words(engine, pairs, openings, settings)
         write_jsonl(work / PAIRS, pairs)
-        return {"asked": dict(Counter(r["label"] for r in rows)), "pairs": dict(Counter(p["mistake"] for p in pairs))}
+        look_alikes = [row for row in unseen[settings.requests :] if row["label"] == "safe"][: settings.look_alikes]
+        prompts = [{"ids": engine.template.encode([Message("user", row["prompt"])])} for row in look_alikes]
+        write_jsonl(work / LOOK_ALIKES, prompts)
+        asked, found = Counter(row["label"] for row in rows), Counter(pair["mistake"] for pair in pairs)
+        return {"asked": dict(asked), "pairs": dict(found), "openings": openings}
 
     inputs = {"model": checkpoint.id, "data": dataset.id, "judge": ActJudge.id}
     return artifact.produce(out, "pairs", recipe.plain(settings), inputs, make)
@@ -101,7 +114,7 @@ def _pairs(
 
 
 def _in_own_words(
-    engine: TorchEngine, pairs: list[dict[str, Any]], refusals: Sequence[str], settings: PreferenceSettings
+    engine: TorchEngine, pairs: list[dict[str, Any]], openings: Sequence[int], settings: PreferenceSettings
 ) -> list[dict[str, Any]]:
     """Put the model's own answer in place of the written one where it refused in error, unless it refuses all the same.
 
@@ -109,9 +122,8 @@ def _in_own_words(
     """
     refused = [pair for pair in pairs if pair["mistake"] == OVER_REFUSAL]
     asked = [[Message("user", pair["prompt"])] for pair in refused]
-    firsts = sorted({engine.template.encode_answer(refusal)[0] for refusal in refusals})
     with progress("answer what was refused", len(refused)) as step:
-        said = engine.generate(asked, Sampling(settings.answer_tokens), firsts)
+        said = engine.generate(asked, Sampling(settings.answer_tokens), openings)
         step(len(refused))
     judge = ActJudge()
     for pair, answer in zip(refused, said, strict=True):

@@ -43,7 +43,7 @@ class SftSettings:
     """Share of other answers that are learned whole; the base model can finish these."""
     default_system: float = 0.3
     """Share of rows under the template's own system message; the others have an empty one."""
-    refusal_opening: str = "Sorry, I can't help with"
+    refusal_opening: str = "Sorry, but I can't help with"
     """How a harmful request is refused to which nobody wrote a refusal."""
     longest: int = 160
     """Tokens after which a row is cut."""

@@ -17,7 +17,13 @@ SETTINGS = GuardExportSettings()
 def rows(count=400):
     """Calibration rows of both rails: every fourth is harmful, every tenth prompt is a framing."""
     return [
-        {"rail": ("input", "output")[n % 2], "unsafe": n % 8 < 2, "jailbreak": n % 20 == 0, "hazard": "S2" if n % 8 < 2 else ""}
+        {
+            "rail": ("input", "output")[n % 2],
+            "unsafe": n % 8 < 2,
+            "look_alike": n % 16 > 11,
+            "jailbreak": n % 20 == 0,
+            "hazard": "S2" if n % 8 < 2 else "",
+        }
         for n in range(count)
     ]
 
@@ -34,12 +40,25 @@ def calibrated(told, int8, float_scores=None):
     return export._calibrate(SETTINGS, told, {"int8": int8, "float": int8 if float_scores is None else float_scores})
 
 
-@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=300), st.sampled_from([0.005, 0.02, 0.05, 0.5]))
-def test_a_threshold_flags_no_more_than_its_share_and_no_lower_one_would_do(harmless, target):
-    harmless = np.asarray(harmless)
-    threshold = export._threshold(harmless, target)
-    assert (harmless >= threshold).mean() <= target
-    assert (harmless >= threshold - 2e-6).mean() > target or threshold == 1e-6
+@given(
+    st.lists(st.tuples(st.floats(0, 0.999), st.booleans()), min_size=1, max_size=300),
+    st.sampled_from([0.005, 0.02, 0.05, 0.5]), st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)  # fmt: skip
+def test_a_threshold_flags_no_more_than_its_share_and_no_lower_one_would_do(rows, target, share):
+    harmless, alike = (np.asarray(column) for column in zip(*rows, strict=True))
+    weights = export._weights(alike, share)
+    assert weights.sum() == pytest.approx(1)
+    threshold = export._threshold(harmless, weights, target)
+    assert weights[harmless >= threshold].sum() <= target * (1 + 1e-6)
+    assert weights[harmless >= threshold - 2e-6].sum() > target or threshold == 1e-6
+
+
+def test_look_alikes_weigh_what_traffic_holds_of_them():
+    alike = np.asarray([True] * 90 + [False] * 10)
+    weights = export._weights(alike, 0.1)
+    assert weights[alike].sum() == pytest.approx(0.1)
+    # All look-alikes are a tenth of the traffic: that many may be flagged, and no general request besides.
+    assert export._threshold(alike * 0.9, weights, 0.1) == pytest.approx(1e-6)
 
 
 def test_the_card_states_what_its_thresholds_do_on_the_rows():
@@ -47,13 +66,19 @@ def test_the_card_states_what_its_thresholds_do_on_the_rows():
     int8 = scores(told)
     card = calibrated(told, int8)
     for rail in ("input", "output"):
-        harmless = [n for n, row in enumerate(told) if row["rail"] == rail and not row["unsafe"]]
+        on = {
+            alike: [n for n, row in enumerate(told) if (row["rail"], row["unsafe"], row["look_alike"]) == (rail, False, alike)]
+            for alike in (True, False)
+        }
         for level, target in SETTINGS.levels.items():
             threshold = card["thresholds"][rail][level]["S2"]
-            flagged = sum(tempered(int8[n, 0], card["temperatures"][rail]) >= threshold for n in harmless)
-            measured = card["measured"][rail][level]
-            assert flagged == measured["false_positives"] <= target * len(harmless)
-            assert measured["fpr_upper_95"] > flagged / len(harmless)
+            measured, rates = card["measured"][rail][level], {}
+            for alike, kind in ((True, "look_alikes"), (False, "general")):
+                flagged = sum(tempered(int8[n, 0], card["temperatures"][rail]) >= threshold for n in on[alike])
+                rates[alike] = flagged / len(on[alike])
+                assert flagged == measured[kind]["false_positives"] and measured[kind]["harmless"] == len(on[alike])
+                assert measured[kind]["fpr_upper_95"] > rates[alike]
+            assert 0.1 * rates[True] + 0.9 * rates[False] <= target + 1e-9
             assert set(card["thresholds"][rail][level]) == {*HAZARDS, JAILBREAK}
             assert measured["recall_by_hazard"].keys() == {"S2"}
 

@@ -6,7 +6,7 @@ import pytest
 from breakfix.core import artifact
 from breakfix.core.errors import ArtifactError
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
-from breakfix.guardrails.guard import Guard
+from breakfix.guardrails.guard import SHIPPED, Guard
 from breakfix.guardrails.policy import CategoryPolicy, Policy
 from breakfix.runtime.chat import Bundle, chat, find_bundle
 from breakfix.runtime.engine import ConversationTooLong, Message, Sampling, ScriptedEngine
@@ -84,10 +84,9 @@ def test_a_named_guard_wins(tmp_path):
     assert find_bundle(None, other, tmp_path) == Bundle(bundle.model, other)
 
 
-def test_a_model_alone_asks_for_a_guard(tmp_path):
+def test_a_model_alone_is_guarded_by_the_guard_that_is_installed(tmp_path):
     model = make(tmp_path / "int4", "int4")
-    with pytest.raises(ArtifactError, match=r"no guard beside .*int4; name one with --guard"):
-        find_bundle(model, None)
+    assert find_bundle(model, None) == Bundle(model, SHIPPED)
 
 
 @pytest.mark.parametrize("guard", [True, False])

@@ -15,6 +15,9 @@ from breakfix.core import artifact
 from breakfix.core.jsonl import read_jsonl
 from breakfix.eval import suites
 from breakfix.eval.run import EvalSettings
+from breakfix.eval.torch_engine import TorchEngine
+from breakfix.runtime.engine import Message, Sampling
+from breakfix.runtime.genai import GenAIEngine
 from breakfix.train.cycle import CycleRecipe, stages
 
 pytestmark = pytest.mark.slow
@@ -23,7 +26,7 @@ STAGES = (
     "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "int4", "classifier", "guard",
     "records-base", "records-aligned-float", "records-aligned-int4", "records-int4-guard", "report",
 )  # fmt: skip
-INT4 = "int4={context: 512, algorithm: default, embedding_bits: 4}"
+INT4 = "int4={context: 512, algorithm: default, embedding_bits: 4, over_refusal: 0.5}"
 WITHOUT_NETWORK = (
     "import socket, sys\n"
     "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
@@ -118,7 +121,17 @@ def test_chat_eval_and_export_open_no_socket(tiny_cycle, tmp_path):
     for words in (
         ["chat", str(tiny_cycle), "--prompt", "hello", "--max-new-tokens", "4"],
         ["eval", "run", str(tiny_cycle / "int4"), "--suite", "everyday", "--out", str(tmp_path / "r"), "--max-new-tokens", "2"],
-        ["export", "int4", str(tiny_cycle / "aligned"), "--out", str(tmp_path / "int4"), "--set", INT4],
+        [
+            "export",
+            "int4",
+            str(tiny_cycle / "aligned"),
+            "--out",
+            str(tmp_path / "int4"),
+            "--set",
+            INT4,
+            "--pairs",
+            str(tiny_cycle / "pairs"),
+        ],
         ["guard", "check", "hello", "--guard", str(tiny_cycle / "guard")],
     ):
         done = subprocess.run([sys.executable, "-c", WITHOUT_NETWORK, *words], capture_output=True, text=True, check=False)
@@ -177,3 +190,26 @@ def _kill_in(stage: str, command: list[str], out: Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def test_the_int4_model_refuses_as_many_look_alikes_as_told(tiny_cycle):
+    told = artifact.load(tiny_cycle / "int4").facts["threshold"]
+    pairs = artifact.load(tiny_cycle / "pairs")
+    unseen = [row for row in read_jsonl(tiny_cycle / "data" / "rows.jsonl") if row["use"] == "preference"]
+    kept = {tuple(row["ids"]) for row in read_jsonl(pairs.path / "look-alikes.jsonl")}
+    engine = GenAIEngine(tiny_cycle / "int4")
+    asked = [c for row in unseen if tuple(engine.template.encode(c := [Message("user", row["prompt"])])) in kept]
+    said = engine.generate(asked, Sampling(1))
+    refused = said.count(engine.template.decode(pairs.facts["openings"]))
+    assert len(asked) == told["prompts"] > 0 and refused == told["prompts"] // 2 != told["refused_as_built"] * told["prompts"]
+
+
+def test_the_float_reference_answers_a_batch_as_it_answers_one(tiny_cycle):
+    engine = TorchEngine(tiny_cycle / "aligned")
+    asked = [[Message("user", text)] for text in ("Hi", "How do I bake bread at home?", "Hi", "Why?", "How do I bake a cake?")]
+    together = engine.generate(asked, Sampling(8))
+    assert together == [engine.generate([one], Sampling(8))[0] for one in asked]
+    assert together == ["".join(engine.stream(one, Sampling(8))) for one in asked]
+    first = [engine.template.encode_answer(text)[0] for text in together]
+    otherwise = engine.generate(asked, Sampling(8), first)
+    assert not {engine.template.encode_answer(text)[0] for text in otherwise} & set(first)

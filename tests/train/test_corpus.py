@@ -7,6 +7,7 @@ import pytest
 
 from breakfix.core.hazards import HAZARDS
 from breakfix.core.jsonl import read_jsonl
+from breakfix.core.recipe import read_yaml
 from breakfix.eval import suites
 from breakfix.eval.judge import ActJudge
 from breakfix.train.curate import CurateSettings
@@ -156,3 +157,31 @@ def test_the_authored_corpora_hold_six_thousand_rows_and_more():
 def test_hardly_a_guard_prompt_repeats_what_we_measure_with(suite):
     index = OverlapIndex((sample.prompt for sample in suites.load(suite).samples), CurateSettings().overlap_words)
     assert sum(index.overlaps(row.prompt) for row in GUARD_ROWS) < 0.01 * len(GUARD_ROWS)
+
+
+ACTS = {name: family for path in sorted((CORPUS / "guard").glob("acts_*.yaml")) for name, family in read_yaml(path).items()}
+PHRASINGS = read_yaml(CORPUS / "guard" / "phrasings.yaml")["phrasings"]
+
+
+def test_acts_stand_in_families_of_both_labels():
+    for name, family in ACTS.items():
+        assert family.keys() == {"hazard", "unsafe", "safe"} and family["hazard"] in HAZARDS, name
+        assert len(family["unsafe"]) >= 16 and len(family["safe"]) >= 20, name
+
+
+def test_every_act_fits_every_phrasing_and_none_has_two_labels():
+    unsafe, safe = ({act.lower() for family in ACTS.values() for act in family[key]} for key in ("unsafe", "safe"))
+    assert not unsafe & safe and len(unsafe) > 2000 and len(safe) > 2000
+    for act in unsafe | safe:
+        assert 2 <= len(act.split()) <= 14 and not re.match(r"to |.*[.?!]$", act), act
+    assert len(PHRASINGS) >= 50 and all(phrasing.count("{act}") == 1 for phrasing in PHRASINGS)
+
+
+def test_a_familys_words_stand_on_both_sides():
+    """Else a word alone would be the label, which is what the acts are to unteach."""
+    stems = {
+        (name, key): {word[:5] for act in family[key] for word in re.findall(r"[a-z]{4,}", act.lower())}
+        for name, family in ACTS.items()
+        for key in ("unsafe", "safe")
+    }
+    assert min(len(stems[name, "unsafe"] & stems[name, "safe"]) for name in ACTS) >= 5

@@ -1,0 +1,103 @@
+"""The refusal threshold of an int4 model, set on the file that ships.
+
+Rounding moves how much likelier a refusal's first token is than any other by about as much as that margin is wide, nearly
+alike for every prompt: the ranking of prompts survives, the place of the cut does not. One number added to that token's logit
+puts the cut where a stated share of harmless look-alikes is refused. It is the bias correction of post-training quantization
+(Nagel et al. 2019, section 4.2), for the one output that decides.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime_genai
+from onnx import helper, numpy_helper
+
+from ..core import artifact
+from ..core.errors import ExportError
+from ..core.jsonl import read_jsonl
+from ..core.progress import progress
+
+# The package fills its namespace at run time, which no type checker can follow.
+og: Any = onnxruntime_genai
+
+LOOK_ALIKES = "look-alikes.jsonl"
+"""Token ids of harmless prompts that no training step saw, in a `pairs` artifact."""
+MODEL = "model.onnx"
+_LOGITS, _AS_BUILT = "logits", "logits_as_built"
+_CHECKED = 4
+_CLEAR = 1e-3
+"""Nats by which the first prompt that may not be refused is not."""
+
+
+class Calibration(NamedTuple):
+    """What the threshold is set with."""
+
+    opening: int
+    """The first token of every refusal."""
+    prompts: list[list[int]]
+    """Token ids of harmless prompts."""
+
+
+def read(pairs: Path) -> Calibration:
+    """Read what a `pairs` artifact holds. Raises ExportError when its refusals do not begin alike or no prompt was left."""
+    made = artifact.load(pairs, "pairs")
+    openings, prompts = made.facts["openings"], [row["ids"] for row in read_jsonl(made.path / LOOK_ALIKES, ("ids",))]
+    if len(openings) != 1:
+        raise ExportError(f"the refusals behind {pairs} begin in {len(openings)} ways; curate with a refusal_start")
+    if not prompts:
+        raise ExportError(f"{pairs} has no harmless prompt left that was not trained on; ask fewer preferences.requests")
+    return Calibration(openings[0], prompts)
+
+
+def calibrate(folder: Path, calibration: Calibration, share: float) -> dict[str, Any]:
+    """Let the model in `folder` refuse at most `share` of the prompts; returns the shift in nats, and what it refused before.
+
+    The folder's ONNX file gets one more node. Raises ExportError when the model does not run, or does not do as told.
+    """
+    before = _margins(folder, calibration)
+    first_answered = np.sort(before)[::-1][int(share * len(before))]
+    shift = -float(first_answered) - _CLEAR
+    _add(folder / MODEL, calibration.opening, shift)
+    some = calibration._replace(prompts=calibration.prompts[:_CHECKED])
+    if not np.allclose(_margins(folder, some), before[:_CHECKED] + shift, atol=1e-3):
+        raise ExportError("the model does not follow its refusal threshold; export without int4.over_refusal")
+    return {"shift": round(shift, 4), "prompts": len(before), "refused_as_built": round(float((before > 0).mean()), 4)}
+
+
+def _margins(folder: Path, calibration: Calibration) -> np.ndarray:
+    """Return for each prompt how much larger the refusal's logit is than any other at the answer's first token."""
+    try:
+        model = og.Model(str(folder))
+        found = []
+        with progress("set the refusal threshold", len(calibration.prompts)) as step:
+            for ids in calibration.prompts:
+                found.append(_margin(model, ids, calibration.opening))
+                step(1)
+    except RuntimeError as error:
+        raise ExportError(f"the export does not run in onnxruntime-genai ({error}); use other int4 settings") from error
+    return np.asarray(found)
+
+
+def _margin(model: Any, ids: list[int], opening: int) -> float:
+    parameters = og.GeneratorParams(model)
+    parameters.set_search_options(max_length=len(ids) + 1, do_sample=False)
+    generator = og.Generator(model, parameters)
+    generator.append_tokens(np.asarray([ids], np.int32))
+    logits = np.asarray(generator.get_logits())[0, -1].astype(np.float64)
+    return float(logits[opening] - np.delete(logits, opening).max())
+
+
+def _add(path: Path, token: int, shift: float) -> None:
+    """Add `shift` to one token's logit, by a node behind the output head."""
+    model = onnx.load(str(path), load_external_data=False)
+    output = next(o for o in model.graph.output if o.name == _LOGITS)
+    head = next(node for node in model.graph.node if _LOGITS in node.output)
+    head.output[list(head.output).index(_LOGITS)] = _AS_BUILT
+    kind = output.type.tensor_type.elem_type
+    bias = np.zeros(output.type.tensor_type.shape.dim[-1].dim_value, helper.tensor_dtype_to_np_dtype(kind))
+    bias[token] = shift
+    model.graph.initializer.append(numpy_helper.from_array(bias, "refusal_threshold"))
+    model.graph.node.append(helper.make_node("Add", [_AS_BUILT, "refusal_threshold"], [_LOGITS], "refusal_threshold/Add"))
+    onnx.save(model, str(path))
