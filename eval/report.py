@@ -117,7 +117,8 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 
 def guard_table(card: GuardCard, *, by_group: bool = False) -> str:
     """Write a guard's card as Markdown; `by_group`: also what it blocked of each group of each suite."""
-    cost = f"input check {card.milliseconds:.1f} ms (median), {card.megabytes:.1f} MB"
+    checked = f"input check {card.milliseconds:.1f} ms (median), " if card.suites else ""
+    cost = f"{checked}{card.megabytes:.1f} MB"
     lines = [
         f"guard {card.guard_id}, level {card.level}: {cost}", "",
         "| suite | recall, % [95 %] | n | false positives, % [95 %] | n |", "| --- | --- | --- | --- | --- |",

@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,8 @@ def export_guard(settings: GuardExportSettings, classifier: Path, out: Path) -> 
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
         _to_onnx(load_model(trained.path), scratch / "float.onnx")
-        _to_int8(scratch / "float.onnx", work / MODEL, scratch)
         shutil.copyfile(trained.path / "tokenizer.json", work / "tokenizer.json")
-        rows = read_jsonl(trained.path / CALIBRATION_ROWS)
-        scores = {kind: _scores(path, rows) for kind, path in (("float", scratch / "float.onnx"), ("int8", work / MODEL))}
-        card = _calibrate(settings, rows, scores)
+        card = _to_int8(settings, scratch, work / MODEL, read_jsonl(trained.path / CALIBRATION_ROWS))
         artifact.write_atomic(work / CALIBRATION, json.dumps(card, indent=1, sort_keys=True))
         return {**card, "megabytes": round((work / MODEL).stat().st_size / 1e6, 1)}
 
@@ -126,21 +123,42 @@ def _to_onnx(model: GuardModel, path: Path) -> None:
         )  # fmt: skip
 
 
-def _to_int8(source: Path, target: Path, scratch: Path) -> None:
-    """Write the model with int8 weights: matrices in blocks of 32 with a scale each, the embedding a scale a row.
+def _to_int8(settings: GuardExportSettings, scratch: Path, target: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write the fastest int8 form that decides as float does; returns its calibration. Raises ExportError when none does.
 
-    Measured on the demo's guard, 606 calibration rows: ONNX Runtime's dynamic quantization (one scale a column, whole-tensor
-    scales for activations) agrees with float on 98.1 %, this on 99.4 %, at 24.5 instead of 23.2 MB.
+    Measured on a three-layer guard, 685 calibration rows, one thread, 128 tokens: float 17.8 ms; a scale a column and one for
+    all activations 9.8 ms, 10.6 MB, agreement 99.4 to 99.6 %; a scale for each block of 32 weights 23.3 ms, 11.5 MB, agreement
+    99.4 to 99.9 %.
     """
-    prepared, matrices = scratch / "prepared.onnx", scratch / "matrices.onnx"
+    prepared = scratch / "prepared.onnx"
     with _quiet():
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        blocks: Any = MatMulNBitsQuantizer(onnx.load(str(prepared)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
-        blocks.process()
-        blocks.model.save_model_to_file(str(matrices))
-        quantize_dynamic(
-            str(matrices), str(target), op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8, per_channel=True
-        )
+        quant_pre_process(str(scratch / "float.onnx"), str(prepared), skip_symbolic_shape=True)
+    reference = _scores(scratch / "float.onnx", rows)
+
+    def calibrated(write: Callable[[Path, Path], None]) -> dict[str, Any]:
+        with _quiet():
+            write(prepared, target)
+        return _calibrate(settings, rows, {"float": reference, "int8": _scores(target, rows)})
+
+    try:
+        return calibrated(_by_column)
+    except ExportError:
+        return calibrated(_by_block)
+
+
+def _by_column(source: Path, target: Path) -> None:
+    quantize_dynamic(
+        str(source), str(target), op_types_to_quantize=["MatMul", "Gather"], weight_type=QuantType.QInt8, per_channel=True
+    )
+
+
+def _by_block(source: Path, target: Path) -> None:
+    matrices = target.with_suffix(".blocks.onnx")
+    blocks: Any = MatMulNBitsQuantizer(onnx.load(str(source)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
+    blocks.process()
+    blocks.model.save_model_to_file(str(matrices))
+    quantize_dynamic(str(matrices), str(target), op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8, per_channel=True)
+    matrices.unlink()
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Trains the guard's classifier: one small encoder that reads prompts, and answers together with their prompts.
 
 A guard is judged by what it lets through at few false alarms, so harmless passages that look harmful cost more than others.
+A body that is small enough for a phone learns minimal pairs badly by itself: a larger one is trained first and teaches it
+(Hinton et al. 2015), and the small one begins as some of its layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from ..core import artifact, recipe, sources
 from ..core.artifact import Artifact
 from ..core.hazards import HAZARDS, HEADS, OWN_HEADS
 from ..core.jsonl import read_jsonl, write_jsonl
+from ..core.progress import progress
 from ..eval.judge import ActJudge
 from ..eval.suites import Suite
-from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel
+from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel, load_model
 from ..guardrails.checkpoints import excerpts
 from ..guardrails.classifier import RAILS, WINDOW, Passage, Window, windows
 from ..guardrails.normalize import forms
@@ -36,6 +39,7 @@ _NO_HAZARD = _NO_LABEL = -100
 _MOST_WINDOWS = 3
 """Windows of one passage that are trained on."""
 _MOST_OF_IT = 0.7
+_ASKED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,32 @@ class GuardSettings:
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=3e-4, batch_rows=32, save_steps=40))
     frozen_embeddings: bool = True
     """Leave the embeddings as they were published."""
+    teacher_layers: int = 0
+    """Layers of a larger body that is trained first and teaches the one that ships; 0 trains without a teacher."""
+    teacher_loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=2e-4, batch_rows=32, save_steps=40))
+    taught: float = 0.7
+    """How much the teacher's word counts beside the label, from 0 to 1."""
     margin: float = 0.0
     """Logit below zero under which a harmless passage must score, or it costs the square of what is missing."""
     margin_weight: float = 0.0
     """How much that counts."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values."""
+        found = [] if 0 <= self.taught <= 1 else ["taught must be from 0 to 1"]
+        if self.teacher_layers and not 0 < self.layers <= self.teacher_layers:
+            found.append("layers must be at least 1 and at most teacher_layers: the guard begins as its teacher's layers")
+        return found
 
 
 def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path) -> Artifact:
     """Write a `classifier` artifact from a `dataset`: float weights, tokenizer, and encoded calibration rows.
 
     `suites` are all suites that will ever be measured with; a passage that shares words with one of their prompts is left out.
+    With `teacher_layers` the teacher is a `classifier` of its own, beside `out`.
     """
     dataset = artifact.load(data, "dataset")
+    teacher = _train_teacher(settings, data, suites, out) if settings.teacher_layers else None
 
     def make(work: Path) -> dict[str, Any]:
         rows, base_answers = read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS)
@@ -72,11 +90,13 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         measured = OverlapIndex((x.prompt for suite in suites for x in suite.samples), settings.overlap_words)
         examples = [example for example in built if not measured.overlaps(example.passage.prompt)]
         torch.manual_seed(settings.loop.seed)
-        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words)
+        model, tokenizer = _begin(settings, teacher)
         training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
-            model, trained = _fit(settings, GuardModel(body, len(HEADS)), training, work)
+            if teacher:
+                _ask_teacher(load_model(teacher.path), training)
+            model, trained = _fit(settings, model, training, work)
         if not loop.is_first_process():
             return {}
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
@@ -91,7 +111,44 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         "data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id,
         "encoder": sources.content_id(settings.encoder), **{f"suite:{suite.name}": suite.id for suite in suites},
     }  # fmt: skip
+    if teacher:
+        inputs["teacher"] = teacher.id
     return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
+
+
+def _train_teacher(settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path) -> Artifact:
+    larger = replace(settings, layers=settings.teacher_layers, teacher_layers=0, loop=settings.teacher_loop)
+    return train_guard(larger, data, suites, artifact.beside(out, "-teacher"))
+
+
+def _begin(settings: GuardSettings, teacher: Artifact | None) -> tuple[GuardModel, Tokenizer]:
+    """Return an untrained guard on a published body, or one of evenly spaced layers of its teacher, the last among them."""
+    if teacher is None:
+        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words)
+        return GuardModel(body, len(HEADS)), tokenizer
+    model = load_model(teacher.path)
+    encoder: Any = model.encoder
+    step = settings.teacher_layers / settings.layers
+    encoder.encoder.layer = nn.ModuleList(
+        encoder.encoder.layer[round((kept + 1) * step) - 1] for kept in range(settings.layers)
+    )
+    encoder.config.num_hidden_layers = settings.layers
+    tokenizer = Tokenizer.from_file(str(teacher.path / "tokenizer.json"))
+    return model, tokenizer
+
+
+def _ask_teacher(teacher: GuardModel, rows: list[dict[str, Any]]) -> None:
+    """Write what the teacher makes of each row into it."""
+    teacher.to("cuda" if torch.cuda.is_available() else "cpu")
+    ordered = sorted(rows, key=lambda row: len(row["input_ids"]))
+    with progress("ask the teacher", len(rows)) as step, torch.inference_mode():
+        for at in range(0, len(ordered), _ASKED_AT_ONCE):
+            chunk = ordered[at : at + _ASKED_AT_ONCE]
+            batch = _collate(chunk)
+            read = (batch[key].to(teacher.head.weight.device) for key in ("input_ids", "attention_mask", "token_type_ids"))
+            for row, soft in zip(chunk, teacher.logits(*read)[:, :OWN_HEADS].sigmoid().tolist(), strict=True):
+                row["soft"] = soft
+            step(len(chunk))
 
 
 def _encode(tokenizer: Tokenizer, example: Example) -> list[dict[str, Any]]:
@@ -159,17 +216,20 @@ class _Trainable(nn.Module):
     def __init__(self, guard: GuardModel, settings: GuardSettings) -> None:
         super().__init__()
         self.guard = guard
-        self.margin, self.margin_weight = settings.margin, settings.margin_weight
+        self.margin, self.margin_weight, self.taught = settings.margin, settings.margin_weight, settings.taught
         self.head_weights: torch.Tensor
         self.register_buffer("head_weights", torch.tensor([1.0, 1.0, 0.2, 0.3]), persistent=False)
 
-    def forward(self, input_ids, attention_mask, token_type_ids, labels, hazard):
+    def forward(self, input_ids, attention_mask, token_type_ids, labels, hazard, soft=None):
         logits = self.guard.logits(input_ids, attention_mask, token_type_ids)
         own, known = logits[:, :OWN_HEADS], labels != _NO_LABEL
         truth = labels.clamp(min=0).float()
         costs = nn.functional.binary_cross_entropy_with_logits(own, truth, reduction="none")
         # The square falls on what is wrong and sure of it: the false alarms that set the threshold.
         costs = costs + self.margin_weight * (1 - truth) * (own + self.margin).clamp(min=0).square()
+        if soft is not None:
+            taught = nn.functional.binary_cross_entropy_with_logits(own, soft, reduction="none")
+            costs = (1 - self.taught) * costs + self.taught * taught
         loss = (costs * known * self.head_weights).sum() / len(labels)
         if (hazard != _NO_HAZARD).any():
             loss = loss + 0.2 * nn.functional.cross_entropy(logits[:, OWN_HEADS:], hazard, ignore_index=_NO_HAZARD)
@@ -179,7 +239,9 @@ class _Trainable(nn.Module):
 def _collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     width = min(max(len(row["input_ids"]) for row in rows), WINDOW)
     pad = lambda row, key: row[key] + [0] * (width - len(row[key]))  # noqa: E731
+    soft = {"soft": torch.tensor([row["soft"] for row in rows])} if "soft" in rows[0] else {}
     return {
+        **soft,
         "input_ids": torch.tensor([pad(row, "input_ids") for row in rows]),
         "token_type_ids": torch.tensor([pad(row, "token_type_ids") for row in rows]),
         "attention_mask": torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows]),
