@@ -32,7 +32,8 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 Base = Annotated[Path, typer.Option("--base", help="Checkpoint folder to start from.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder made by train curate.")]
 SuiteNames = Annotated[list[str] | None, typer.Option("--suite", help="Suite by name, or NAME=SOURCE; repeatable.")]
-GuardFolder = Annotated[
+GuardFolder = Annotated[Path | None, typer.Option("--guard", help="Guard folder; by default the installed one.")]
+ChatGuard = Annotated[
     Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model, else the installed one.")
 ]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
@@ -107,14 +108,16 @@ def train_dpo(
 
 @train.command("guard")
 def train_guard(data: Data, out: Out, recipe: RecipeName = "demo", overrides: Overrides = None) -> None:
-    """Train the guard's classifier and export it as int8 to OUT; the float one stays beside it."""
+    """Train the guard's classifier and export it as int8 to OUT; the float one, and its teacher, stay beside it."""
     from .core.artifact import beside
     from .eval import suites
     from .export.guard import export_guard
     from .train.guard import train_guard as fit
 
     settings = _recipe(recipe, overrides)
-    classifier = fit(settings.guard, data, suites.registered(settings.eval.suites), beside(out, "-classifier"))
+    held_out, larger = suites.registered(settings.eval.suites), settings.guard.teacher()
+    teacher = fit(larger, data, held_out, beside(out, "-teacher")).path if larger else None
+    classifier = fit(settings.guard, data, held_out, beside(out, "-classifier"), teacher)
     _done(export_guard(settings.guard_export, classifier.path, out))
 
 
@@ -276,7 +279,7 @@ def chat(
     model: Annotated[
         Path | None, typer.Argument(help="int4 folder or cycle folder; by default the newest under runs/.")
     ] = None,
-    guard_folder: GuardFolder = None,
+    guard_folder: ChatGuard = None,
     policy: PolicyName = "default",
     prompt: Annotated[str | None, typer.Option("--prompt", help="Answer this and leave.")] = None,
     system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
@@ -307,7 +310,7 @@ def bench(
     model: Annotated[
         Path | None, typer.Argument(help="int4 folder or cycle folder; by default the newest under runs/.")
     ] = None,
-    guard_folder: GuardFolder = None,
+    guard_folder: ChatGuard = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1)] = 5,
     tokens: Annotated[int, typer.Option("--tokens", min=2, help="Longest answer, in tokens.")] = 64,
 ) -> None:

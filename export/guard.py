@@ -73,7 +73,7 @@ class GuardExportSettings:
     levels: Mapping[str, float] = field(default_factory=lambda: {"strict": 0.05, "balanced": 0.02, "permissive": 0.005})
     """False-positive rate that each level's threshold is set to."""
     look_alikes: float = 0.1
-    """Share of look-alikes, framings among them, in the harmless traffic that this rate is meant for."""
+    """Share of look-alikes, framings among them, in the harmless prompts that this rate is meant for; answers weigh alike."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -96,7 +96,9 @@ def export_guard(settings: GuardExportSettings, classifier: Path, out: Path) -> 
         scratch.mkdir(exist_ok=True)
         _to_onnx(load_model(trained.path), scratch / "float.onnx")
         shutil.copyfile(trained.path / "tokenizer.json", work / "tokenizer.json")
-        card = _to_int8(settings, scratch, work / MODEL, read_jsonl(trained.path / CALIBRATION_ROWS))
+        rows = read_jsonl(trained.path / CALIBRATION_ROWS)
+        _must_calibrate(rows)
+        card = _to_int8(settings, scratch, work / MODEL, rows)
         artifact.write_atomic(work / CALIBRATION, json.dumps(card, indent=1, sort_keys=True))
         return {**card, "megabytes": round((work / MODEL).stat().st_size / 1e6, 1)}
 
@@ -138,7 +140,8 @@ def _to_int8(settings: GuardExportSettings, scratch: Path, target: Path, rows: l
     def calibrated(write: Callable[[Path, Path], None]) -> dict[str, Any]:
         with _quiet():
             write(prepared, target)
-        return _calibrate(settings, rows, {"float": reference, "int8": _scores(target, rows)})
+        card = _calibrate(settings, rows, {"float": reference, "int8": _scores(target, rows)})
+        return {**card, "int8": write.__name__.removeprefix("_").replace("_", " ")}
 
     try:
         return calibrated(_by_column)
@@ -153,12 +156,11 @@ def _by_column(source: Path, target: Path) -> None:
 
 
 def _by_block(source: Path, target: Path) -> None:
-    matrices = target.with_suffix(".blocks.onnx")
+    matrices = source.with_name("blocks.onnx")
     blocks: Any = MatMulNBitsQuantizer(onnx.load(str(source)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
     blocks.process()
     blocks.model.save_model_to_file(str(matrices))
     quantize_dynamic(str(matrices), str(target), op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8, per_channel=True)
-    matrices.unlink()
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
@@ -195,16 +197,16 @@ def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores
     alike = np.asarray([row["look_alike"] for row in rows], bool)
     card: dict[str, Any] = {"temperatures": {}, "thresholds": {}, "measured": {}}
     truths = {"input": (rails == "input", unsafe, 0), "output": (rails == "output", unsafe, 0)}
-    for name, (on, truth, column) in {**truths, JAILBREAK: (rails == "input", framed, 1)}.items():
-        if not (on & truth).any() or not (on & ~truth).any():
-            raise ExportError(f"there are no calibration rows of both kinds for {name}; keep more families for calibration")
+    # A harmful request without a framing is no harmless traffic, whatever the jailbreak head makes of it.
+    for name, (on, truth, column) in {**truths, JAILBREAK: ((rails == "input") & (framed | ~unsafe), framed, 1)}.items():
         temperature = round(_temperature(scores["int8"][on, column], truth[on]), 4)
         warm = {kind: _tempered(each[on, column], temperature) for kind, each in scores.items()}
         harmless, weights = warm["int8"][~truth[on]], _weights(alike[on & ~truth], settings.look_alikes)
         levels = {level: _threshold(harmless, weights, target) for level, target in settings.levels.items()}
         card["temperatures"][name] = temperature
         card["measured"][name] = {
-            level: _measured(name, threshold, warm, truth[on], alike[on], hazards[on]) for level, threshold in levels.items()
+            level: _measured(settings, name, threshold, warm, truth[on], alike[on], hazards[on])
+            for level, threshold in levels.items()
         }
         for level, threshold in levels.items():
             if name == JAILBREAK:
@@ -214,6 +216,14 @@ def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores
                 card["thresholds"].setdefault(name, {})[level] = dict.fromkeys(HAZARDS, threshold)
     _must_agree(settings, card["measured"], {"input": int((rails == "input").sum()), "output": int((rails == "output").sum())})
     return card
+
+
+def _must_calibrate(rows: list[dict[str, Any]]) -> None:
+    """Refuse rows that lack one of the kinds that a threshold stands between."""
+    for name in (*HEAD_OF_RAIL, JAILBREAK):
+        on = [row for row in rows if row["rail"] == ("input" if name == JAILBREAK else name)]
+        if len({row["jailbreak" if name == JAILBREAK else "unsafe"] for row in on}) < 2:
+            raise ExportError(f"there are no calibration rows of both kinds for {name}; keep more families for calibration")
 
 
 def _must_agree(settings: GuardExportSettings, measured: dict[str, Any], rows: dict[str, int]) -> None:
@@ -244,13 +254,20 @@ def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _measured(
-    name: str, threshold: float, scores: dict[str, np.ndarray], truth: np.ndarray, alike: np.ndarray, hazards: np.ndarray
+    settings: GuardExportSettings,
+    name: str,
+    threshold: float,
+    scores: dict[str, np.ndarray],
+    truth: np.ndarray,
+    alike: np.ndarray,
+    hazards: np.ndarray,
 ) -> dict[str, Any]:
-    """Return false positives with their bound, recall with the hazards', and the agreement with float."""
+    """Return false positives with their bounds, recall with the hazards', and the agreement with float."""
     flagged = scores["int8"] >= threshold
     agreement = float(np.mean((scores["float"] >= threshold) == flagged))
     general, look_alikes = _false_positives(flagged[~truth & ~alike]), _false_positives(flagged[~truth & alike])
     card = {
+        "fpr": round(float(_weights(alike[~truth], settings.look_alikes)[flagged[~truth]].sum()), 4),
         "general": general, "look_alikes": look_alikes,
         "recall": round(float(flagged[truth].mean()), 4), "harmful": int(truth.sum()),
         "agreement_with_float": round(agreement, 4),
@@ -262,10 +279,10 @@ def _measured(
 
 
 def _false_positives(flagged: np.ndarray) -> dict[str, Any]:
-    """Return the count and its one-sided Clopper-Pearson bound."""
+    """Return the count and its one-sided Clopper-Pearson bound, None where there was nothing to flag."""
     hits, harmless = int(flagged.sum()), len(flagged)
-    bound = binomtest(hits, harmless, alternative="less").proportion_ci(method="exact").high if harmless else 1.0
-    return {"false_positives": hits, "harmless": harmless, "fpr_upper_95": round(float(bound), 4)}
+    bound = binomtest(hits, harmless, alternative="less").proportion_ci(method="exact").high if harmless else None
+    return {"false_positives": hits, "harmless": harmless, "fpr_upper_95": bound and round(float(bound), 4)}
 
 
 def _weights(alike: np.ndarray, share: float) -> np.ndarray:

@@ -6,7 +6,7 @@ What leaves this stage has been loaded and run, and its tokenizer reads like the
 import contextlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
-from ..core.errors import ExportError
+from ..core.errors import ExportError, UsageError
 from ..core.progress import say
 from . import threshold
 from .checkpoint import copy_tokenizer, quiet
@@ -64,8 +64,8 @@ class Int4Settings:
     context: int = 2048
     """The most tokens of prompt and answer together; genai allocates its KV cache for no more."""
     over_refusal: float = 0.0
-    """Share of harmless look-alikes that the model may refuse; its refusal threshold is set so, where there are pairs to set
-    it with. 0 leaves it as rounding left it."""
+    """Share of harmless look-alikes that the model is made to refuse, by setting its refusal threshold; needs pairs. 0 leaves
+    it as rounding left it."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -76,23 +76,27 @@ class Int4Settings:
 def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = None) -> Artifact:
     """Write an `int4` artifact from a `checkpoint`; `pairs` hold the prompts that its refusal threshold is set with.
 
-    Raises ExportError when it does not load, run, or read alike.
+    Without them the threshold stays as rounding left it, and the order that is recorded says so. Raises UsageError for pairs
+    that nothing is to be set with, ExportError when the export does not load, run, or read alike.
     """
     checkpoint = artifact.load(model, "checkpoint")
-    calibration = threshold.read(pairs) if pairs and settings.over_refusal else None
+    if pairs and not settings.over_refusal:
+        raise UsageError("int4.over_refusal is 0, so there is nothing to set with pairs; leave them out")
+    calibration = threshold.read(pairs) if pairs else None
+    settings = settings if calibration else replace(settings, over_refusal=0.0)
 
     def make(work: Path) -> dict[str, Any]:
         say("export int4: build")
         _build(settings, checkpoint.path, work)
         copy_tokenizer(checkpoint.path, work)
         ends, context = _configure(settings, checkpoint.path, work)
-        refusal = {"threshold": threshold.calibrate(work, calibration, settings.over_refusal)} if calibration else {}
         say("export int4: check")
         _check(checkpoint.path, work)
+        refusal = {"threshold": threshold.calibrate(work, calibration, settings.over_refusal)} if calibration else {}
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
         return {"context": context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1), **refusal}
 
-    inputs = {"model": checkpoint.id} | ({"pairs": artifact.load(pairs).id} if pairs and calibration else {})
+    inputs = {"model": checkpoint.id} | ({"pairs": calibration.id} if calibration else {})
     return artifact.produce(out, "int4", recipe.plain(settings), inputs, make)
 
 

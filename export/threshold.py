@@ -3,7 +3,8 @@
 Rounding moves how much likelier a refusal's first token is than any other by about as much as that margin is wide, nearly
 alike for every prompt: the ranking of prompts survives, the place of the cut does not. One number added to that token's logit
 puts the cut where a stated share of harmless look-alikes is refused. It is the bias correction of post-training quantization
-(Nagel et al. 2019, section 4.2), for the one output that decides.
+(Nagel et al. 2019, section 4.2), for the one output that decides. The number is added at every step, so refusals must begin
+with a word that answers seldom hold; it is set with this machine's kernels, and others may round a little otherwise.
 """
 
 from pathlib import Path
@@ -27,13 +28,15 @@ LOOK_ALIKES = "look-alikes.jsonl"
 MODEL = "model.onnx"
 _LOGITS, _AS_BUILT = "logits", "logits_as_built"
 _CHECKED = 4
-_CLEAR = 1e-3
+_CLEAR = 2e-3
 """Nats by which the first prompt that may not be refused is not."""
 
 
 class Calibration(NamedTuple):
     """What the threshold is set with."""
 
+    id: str
+    """Content id of the pairs that it comes from."""
     opening: int
     """The first token of every refusal."""
     prompts: list[list[int]]
@@ -43,27 +46,34 @@ class Calibration(NamedTuple):
 def read(pairs: Path) -> Calibration:
     """Read what a `pairs` artifact holds. Raises ExportError when its refusals do not begin alike or no prompt was left."""
     made = artifact.load(pairs, "pairs")
-    openings, prompts = made.facts["openings"], [row["ids"] for row in read_jsonl(made.path / LOOK_ALIKES, ("ids",))]
-    if len(openings) != 1:
+    openings = made.facts.get("openings", ())
+    if not openings or not (made.path / LOOK_ALIKES).exists():
+        raise ExportError(f"{pairs} does not say how refusals begin; make it again with breakfix train pairs")
+    if len(openings) > 1:
         raise ExportError(f"the refusals behind {pairs} begin in {len(openings)} ways; curate with a refusal_start")
-    if not prompts:
-        raise ExportError(f"{pairs} has no harmless prompt left that was not trained on; ask fewer preferences.requests")
-    return Calibration(openings[0], prompts)
+    return Calibration(made.id, openings[0], [row["ids"] for row in read_jsonl(made.path / LOOK_ALIKES, ("ids",))])
 
 
 def calibrate(folder: Path, calibration: Calibration, share: float) -> dict[str, Any]:
-    """Let the model in `folder` refuse at most `share` of the prompts; returns the shift in nats, and what it refused before.
+    """Make the model in `folder` refuse `share` of the prompts; returns the shift in nats, and what it refused before.
 
-    The folder's ONNX file gets one more node. Raises ExportError when the model does not run, or does not do as told.
+    The folder's ONNX file gets one more node. Raises ExportError when there are too few prompts, or when the model does not
+    run, or does not do as told.
     """
+    refused = int(share * len(calibration.prompts))
+    if not refused:
+        raise ExportError(
+            f"{len(calibration.prompts)} harmless prompts are too few to refuse {100 * share:.0f} % of; ask fewer "
+            "preferences.requests, or keep more preferences.look_alikes"
+        )
     before = _margins(folder, calibration)
-    first_answered = np.sort(before)[::-1][int(share * len(before))]
-    shift = -float(first_answered) - _CLEAR
+    shift = round(-float(np.sort(before)[::-1][refused]) - _CLEAR, 3)
     _add(folder / MODEL, calibration.opening, shift)
     some = calibration._replace(prompts=calibration.prompts[:_CHECKED])
-    if not np.allclose(_margins(folder, some), before[:_CHECKED] + shift, atol=1e-3):
+    if not np.allclose(_margins(folder, some), before[:_CHECKED] + shift, atol=_CLEAR):
         raise ExportError("the model does not follow its refusal threshold; export without int4.over_refusal")
-    return {"shift": round(shift, 4), "prompts": len(before), "refused_as_built": round(float((before > 0).mean()), 4)}
+    rates = {"refused_as_built": (before > 0).mean(), "refused_as_set": (before + shift > 0).mean()}
+    return {"shift": shift, "prompts": len(before), **{name: round(float(rate), 4) for name, rate in rates.items()}}
 
 
 def _margins(folder: Path, calibration: Calibration) -> np.ndarray:
@@ -75,7 +85,9 @@ def _margins(folder: Path, calibration: Calibration) -> np.ndarray:
             for ids in calibration.prompts:
                 found.append(_margin(model, ids, calibration.opening))
                 step(1)
-    except RuntimeError as error:
+    except OSError:
+        raise
+    except Exception as error:  # genai raises RuntimeError and its own types
         raise ExportError(f"the export does not run in onnxruntime-genai ({error}); use other int4 settings") from error
     return np.asarray(found)
 

@@ -4,6 +4,8 @@ import bisect
 import json
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -27,8 +29,10 @@ _MOST_WINDOWS = 512
 _LONGEST_WORD = 64
 """Characters without a space after which a word is cut: the tokenizer reads nothing of a word that is too long for it."""
 _UNREAD = 9
-"""Bytes of letters that may go unread in one window: three ideographs are a word, four may be a request. It does not grow with
-what is read beside them, or a harmless sentence would carry them past the guard."""
+"""Bytes of letters of one script that may go unread in one window, beyond what is read of the same script: three ideographs are
+a word, four may be a request. What is read of another script excuses nothing, or harmless English would carry them past."""
+_MIXED = "MIXED"
+"""The script of a Latin word that one strange letter makes unknown: nobody writes one by chance."""
 _LEAST_LOG_ODDS = -700.0
 """Below it the exponential overflows, and the probability is none to speak of."""
 
@@ -70,7 +74,7 @@ class Window(NamedTuple):
     start: int
     end: int
     unread: int = 0
-    """UTF-8 bytes of the letters that the tokenizer has no word for, in this spelling or in the plain one."""
+    """UTF-8 bytes of the letters of one script that the tokenizer has no word for, less those that it reads; of the worst."""
 
 
 class Classifier(Protocol):
@@ -191,8 +195,8 @@ class _Encoded(NamedTuple):
     ids: list[int]
     places: list[tuple[int, int]]
     """The characters of the text that each token stands for."""
-    unread: list[int]
-    """UTF-8 bytes of the letters that it has no word for."""
+    unread: list[Mapping[str, int]]
+    """UTF-8 bytes of the letters beyond ASCII, by script: above 0 where it has no word for them, below 0 where it has."""
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
@@ -205,13 +209,22 @@ def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
     return _Encoded(
         encoding.ids,
         [(a - bisect.bisect_left(gaps, a), b - bisect.bisect_left(gaps, b)) for a, b in encoding.offsets],
-        [_weight(text[a:b]) if token == unknown else 0 for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True)],
+        [_unread(text[a:b], token == unknown) for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True)],
     )
 
 
-def _weight(unknown: str) -> int:
-    """Return the bytes of the letters of an unknown word; styled and look-alike Latin ones are read in the plain spelling."""
-    return sum(len(char.encode()) for char in plain_spelling(unknown) if char.isalpha() and not char.isascii())
+def _unread(word: str, unknown: bool) -> Mapping[str, int]:
+    """Count what goes unread of a word; styled and look-alike Latin letters are read in the plain spelling."""
+    if word.isascii():
+        return {}
+    letters = [char for char in (plain_spelling(word) if unknown else word) if char.isalpha()]
+    strange = [char for char in letters if not char.isascii()]
+    if unknown and 0 < len(strange) < len(letters):
+        return {_MIXED: _UNREAD + 1}
+    bytes_of: Counter[str] = Counter()
+    for char in strange:
+        bytes_of[unicodedata.name(char, "?").split()[0]] += len(char.encode()) * (1 if unknown else -1)
+    return bytes_of
 
 
 def _inserted(before: str, after: str) -> list[int]:
@@ -231,7 +244,10 @@ def _window(text: _Encoded, part: tuple[int, int], head: list[int], end: int) ->
     places = text.places[a:b]
     types = [0] * len(head) + [int(len(head) > 1)] * (b - a + 1)
     span = (places[0][0], places[-1][1]) if places else (0, 0)
-    return Window([*head, *text.ids[a:b], end], types, *span, unread=sum(text.unread[a:b]))
+    unread: Counter[str] = Counter()
+    for counted in filter(None, text.unread[a:b]):
+        unread.update(counted)
+    return Window([*head, *text.ids[a:b], end], types, *span, unread=max(unread.values(), default=0))
 
 
 def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:

@@ -43,7 +43,9 @@ def find_bundle(model: Path | None, guard: Path | None, runs: Path = Path("runs"
     if not (model / artifact.MANIFEST).exists():
         raise ArtifactError(f"there is no model in {model}; give an int4 folder or the folder of a finished cycle")
     beside = model.parent / "guard"
-    return Bundle(model, guard or (beside if (beside / artifact.MANIFEST).exists() else SHIPPED))
+    # A guard that lies there unfinished or broken is refused when it is opened, and not exchanged without a word.
+    started = beside.exists() or artifact.beside(beside, ".partial").exists()
+    return Bundle(model, guard or (beside if started else SHIPPED))
 
 
 def chat(session: Session, lines: Iterable[str]) -> None:

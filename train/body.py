@@ -12,6 +12,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
 
+from ..core.errors import UsageError
+
 _LONGEST_PIECE = 5
 """Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
 
@@ -19,10 +21,15 @@ _LONGEST_PIECE = 5
 def shrink(encoder: Path, layers: int, words: int) -> tuple[nn.Module, Tokenizer]:
     """Return the encoder with its first `layers` layers and the `words` commonest entries of its vocabulary, and its tokenizer.
 
-    Also kept are the special tokens, single characters of every script, and short word pieces. 0 keeps everything.
+    Also kept are the special tokens, single characters of every script, and short word pieces. 0 keeps everything. Raises
+    UsageError for more layers than there are.
     """
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     model: Any = AutoModel.from_pretrained(encoder)
+    if layers > len(model.encoder.layer):
+        raise UsageError(
+            f"{encoder} has {len(model.encoder.layer)} layers; set guard.layers and guard.teacher_layers to no more"
+        )
     if layers:
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers = layers

@@ -65,8 +65,10 @@ class CycleRecipe:
             found.append("dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected")
         if not self.sft.refusal_opening.startswith(self.curate.refusal_start):
             found.append("sft.refusal_opening must begin with curate.refusal_start: all refusals begin alike")
-        if self.int4.over_refusal and not self.curate.refusal_start:
-            found.append("int4.over_refusal needs curate.refusal_start: it moves the one token that all refusals begin with")
+        if self.int4.over_refusal and not (self.curate.refusal_start and self.preferences.look_alikes):
+            found.append(
+                "int4.over_refusal needs curate.refusal_start and preferences.look_alikes: the one token it moves, and why"
+            )
         return found
 
 
@@ -107,6 +109,8 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
     held_out = suites.registered(recipe.eval.suites)
     sampling = recipe.eval.sampling
 
+    pairs = out / "pairs" if recipe.int4.over_refusal else None
+
     def measure(engine, name: str) -> Artifact:
         return run.run(engine, measured, ActJudge(), sampling, _records(out, name), name)
 
@@ -122,7 +126,7 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("pairs", lambda: preferences(recipe.preferences, out / "tuned", out / "data", out / "pairs")),
         Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
         Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
-        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4", out / "pairs")),
+        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4", pairs)),
         *_guard_stages(recipe, held_out, out),
         Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
@@ -136,8 +140,13 @@ def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> 
     if recipe.ready_guard:
         ready = artifact.load(SHIPPED if recipe.ready_guard == "shipped" else recipe.ready_guard, "guard")
         return [Stage("guard", lambda: artifact.copy(ready, out / "guard"))]
+    teacher = recipe.guard.teacher()
     return [
-        Stage("classifier", lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier")),
+        *([Stage("teacher", lambda: train_guard(teacher, out / "data", held_out, out / "teacher"))] if teacher else []),
+        Stage(
+            "classifier",
+            lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier", out / "teacher" if teacher else None),
+        ),
         Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
     ]
 

@@ -65,7 +65,15 @@ class GuardSettings:
     margin: float = 0.0
     """Logit below zero under which a harmless passage must score, or it costs the square of what is missing."""
     margin_weight: float = 0.0
-    """How much that counts."""
+    """How much that counts among what the labels say."""
+
+    def teacher(self) -> "GuardSettings | None":
+        """Return how the teacher is trained: by the labels alone; None where there is none."""
+        if not self.teacher_layers:
+            return None
+        own = {"layers": self.teacher_layers, "loop": self.teacher_loop}
+        unused = {name: getattr(GuardSettings(), name) for name in ("teacher_layers", "teacher_loop", "taught")}
+        return replace(self, **own, **unused)
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -75,14 +83,16 @@ class GuardSettings:
         return found
 
 
-def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path) -> Artifact:
+def train_guard(
+    settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path, teacher: Path | None = None
+) -> Artifact:
     """Write a `classifier` artifact from a `dataset`: float weights, tokenizer, and encoded calibration rows.
 
     `suites` are all suites that will ever be measured with; a passage that shares words with one of their prompts is left out.
-    With `teacher_layers` the teacher is a `classifier` of its own, beside `out`.
+    `teacher` is a `classifier` that was trained with `settings.teacher()`, where that is not None.
     """
     dataset = artifact.load(data, "dataset")
-    teacher = _train_teacher(settings, data, suites, out) if settings.teacher_layers else None
+    larger = artifact.load(teacher, "classifier") if teacher else None
 
     def make(work: Path) -> dict[str, Any]:
         rows, base_answers = read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS)
@@ -90,12 +100,12 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         measured = OverlapIndex((x.prompt for suite in suites for x in suite.samples), settings.overlap_words)
         examples = [example for example in built if not measured.overlaps(example.passage.prompt)]
         torch.manual_seed(settings.loop.seed)
-        model, tokenizer = _begin(settings, teacher)
+        model, tokenizer = _begin(settings, larger)
         training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
-            if teacher:
-                _ask_teacher(load_model(teacher.path), training)
+            if larger:
+                _ask_teacher(load_model(larger.path), training)
             model, trained = _fit(settings, model, training, work)
         if not loop.is_first_process():
             return {}
@@ -111,14 +121,9 @@ def train_guard(settings: GuardSettings, data: Path, suites: Sequence[Suite], ou
         "data": dataset.id, "corpus": passages.digest(), "judge": ActJudge.id,
         "encoder": sources.content_id(settings.encoder), **{f"suite:{suite.name}": suite.id for suite in suites},
     }  # fmt: skip
-    if teacher:
-        inputs["teacher"] = teacher.id
+    if larger:
+        inputs["teacher"] = larger.id
     return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
-
-
-def _train_teacher(settings: GuardSettings, data: Path, suites: Sequence[Suite], out: Path) -> Artifact:
-    larger = replace(settings, layers=settings.teacher_layers, teacher_layers=0, loop=settings.teacher_loop)
-    return train_guard(larger, data, suites, artifact.beside(out, "-teacher"))
 
 
 def _begin(settings: GuardSettings, teacher: Artifact | None) -> tuple[GuardModel, Tokenizer]:

@@ -65,7 +65,7 @@ def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path
         heard = _ask(engine, rows, settings, scratch)
         recorded = {row["id"]: row["answer"] for row in read_jsonl(dataset.path / BASE_ANSWERS)}
         pairs = _pairs(rows, heard, recorded, settings)
-        refusals = {row["answer"] for row in rows if row["label"] == "unsafe" and row["answer"]}
+        refusals = {row["answer"] for row in unseen if row["label"] == "unsafe" and row["answer"]}
         openings = sorted({engine.template.encode_answer(refusal)[0] for refusal in refusals})
         pairs = _in_own_words(engine, pairs, openings, settings)
         write_jsonl(work / PAIRS, pairs)

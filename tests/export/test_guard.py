@@ -78,7 +78,8 @@ def test_the_card_states_what_its_thresholds_do_on_the_rows():
                 rates[alike] = flagged / len(on[alike])
                 assert flagged == measured[kind]["false_positives"] and measured[kind]["harmless"] == len(on[alike])
                 assert measured[kind]["fpr_upper_95"] > rates[alike]
-            assert 0.1 * rates[True] + 0.9 * rates[False] <= target + 1e-9
+            assert 0.1 * rates[True] + 0.9 * rates[False] == pytest.approx(measured["fpr"], abs=1e-4)
+            assert measured["fpr"] <= target
             assert set(card["thresholds"][rail][level]) == {*HAZARDS, JAILBREAK}
             assert measured["recall_by_hazard"].keys() == {"S2"}
 
@@ -113,4 +114,21 @@ def test_an_int8_file_that_decides_otherwise_is_refused():
 def test_rows_of_one_kind_calibrate_nothing(kind):
     told = [{**row, "unsafe": kind} for row in rows()]
     with pytest.raises(ExportError, match="no calibration rows of both kinds for input"):
-        calibrated(told, scores(told))
+        export._must_calibrate(told)
+
+
+def test_a_harmful_request_without_a_framing_is_no_harmless_traffic():
+    told = rows()
+    int8 = scores(told)
+    before = calibrated(told, int8)
+    int8[[n for n, row in enumerate(told) if row["unsafe"] and not row["jailbreak"]], 1] = 0.999
+    after = calibrated(told, int8)
+    for level in SETTINGS.levels:
+        assert after["thresholds"]["input"][level][JAILBREAK] == before["thresholds"]["input"][level][JAILBREAK]
+        assert after["measured"][JAILBREAK][level] == before["measured"][JAILBREAK][level]
+
+
+def test_where_there_are_no_look_alikes_none_are_judged():
+    told = [{**row, "look_alike": False} for row in rows()]
+    measured = calibrated(told, scores(told))["measured"]["output"]["balanced"]
+    assert measured["look_alikes"] == {"false_positives": 0, "harmless": 0, "fpr_upper_95": None}

@@ -3,9 +3,10 @@
 import pytest
 
 from breakfix.core import artifact
-from breakfix.core.errors import ExportError
+from breakfix.core.errors import ExportError, UsageError
 from breakfix.core.jsonl import write_jsonl
 from breakfix.export import threshold
+from breakfix.export.int4 import Int4Settings, int4
 
 
 def pairs(folder, openings, prompts):
@@ -17,17 +18,25 @@ def pairs(folder, openings, prompts):
 
 
 def test_what_was_set_aside_is_read(tmp_path):
-    assert threshold.read(pairs(tmp_path, [7], [[1, 2], [3]])) == (7, [[1, 2], [3]])
+    made = pairs(tmp_path, [7], [[1, 2], [3]])
+    assert threshold.read(made) == (artifact.load(made).id, 7, [[1, 2], [3]])
 
 
 @pytest.mark.parametrize(
-    ("openings", "prompts", "sentence"),
-    [
-        ([7, 8], [[1]], "begin in 2 ways; curate with a refusal_start"),
-        ([], [[1]], "begin in 0 ways"),
-        ([7], [], "no harmless prompt left that was not trained on; ask fewer preferences.requests"),
-    ],
+    ("openings", "sentence"),
+    [([7, 8], "begin in 2 ways; curate with a refusal_start"), ([], "make it again with breakfix train pairs")],
 )
-def test_pairs_that_say_nothing_are_refused(tmp_path, openings, prompts, sentence):
+def test_pairs_that_say_nothing_are_refused(tmp_path, openings, sentence):
     with pytest.raises(ExportError, match=sentence):
-        threshold.read(pairs(tmp_path, openings, prompts))
+        threshold.read(pairs(tmp_path, openings, [[1]]))
+
+
+def test_too_few_prompts_set_no_threshold(tmp_path):
+    with pytest.raises(ExportError, match=r"4 harmless prompts are too few to refuse 23 % of; ask fewer preferences.requests"):
+        threshold.calibrate(tmp_path, threshold.Calibration("id", 7, [[1]] * 4), 0.23)
+
+
+def test_pairs_for_no_threshold_are_refused(tmp_path):
+    checkpoint = artifact.produce(tmp_path / "model", "checkpoint", {}, {}, lambda work: None)
+    with pytest.raises(UsageError, match="there is nothing to set with pairs"):
+        int4(Int4Settings(over_refusal=0.0), checkpoint.path, tmp_path / "int4", tmp_path / "pairs")

@@ -89,6 +89,13 @@ def test_a_model_alone_is_guarded_by_the_guard_that_is_installed(tmp_path):
     assert find_bundle(model, None) == Bundle(model, SHIPPED)
 
 
+@pytest.mark.parametrize("name", ["guard", "guard.partial"])
+def test_a_guard_that_lies_there_unfinished_is_not_exchanged(tmp_path, name):
+    model = make(tmp_path / "int4", "int4")
+    (tmp_path / name).mkdir()
+    assert find_bundle(model, None).guard == tmp_path / "guard"
+
+
 @pytest.mark.parametrize("guard", [True, False])
 def test_a_folder_without_a_model_is_told_of(tmp_path, guard):
     with pytest.raises(ArtifactError, match=r"no model in .*nowhere"):

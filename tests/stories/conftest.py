@@ -77,6 +77,7 @@ def tiny_settings(tiny) -> list[str]:
         "guard.loop.save_steps": 2,
         "guard.layers": 1,
         "guard.teacher_layers": 2,
+        "guard.teacher_loop.save_steps": 2,
         "guard_export.least_agreement": 0.5,
         "eval.suites": "[everyday]",
         "eval.sampling.max_new_tokens": 4,
