@@ -73,7 +73,7 @@ class GuardExportSettings:
     levels: Mapping[str, float] = field(default_factory=lambda: {"strict": 0.05, "balanced": 0.02, "permissive": 0.005})
     """False-positive rate that each level's threshold is set to."""
     look_alikes: float = 0.1
-    """Share of look-alikes, framings among them, in the harmless prompts that this rate is meant for; answers weigh alike."""
+    """Share of look-alikes, framings among them, in the harmless traffic that this rate is meant for."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""

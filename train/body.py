@@ -1,10 +1,13 @@
 """Makes the guard's body from a published encoder: its first layers, and the part of its vocabulary that earns its bytes.
 
 An encoder of this size is half embedding, and most of that stands for words a chat never uses. WordPiece spells a word it lost
-with the pieces it kept, so a smaller vocabulary costs tokens and no text.
+with the pieces it kept, so a smaller vocabulary costs tokens and no text. Kept are the words that the training texts use most:
+of the 11,000 commonest English ones, a twelfth of the words in these texts would be in pieces.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,15 @@ _LONGEST_PIECE = 5
 """Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
 
 
-def shrink(encoder: Path, layers: int, words: int) -> tuple[nn.Module, Tokenizer]:
-    """Return the encoder with its first `layers` layers and the `words` commonest entries of its vocabulary, and its tokenizer.
+def shrink(encoder: Path, layers: int, words: int, texts: Iterable[str] = ()) -> tuple[nn.Module, Tokenizer]:
+    """Return the encoder with its first `layers` layers and the `words` entries that `texts` use most, and its tokenizer.
 
-    Also kept are the special tokens, single characters of every script, and short word pieces. 0 keeps everything. Raises
-    UsageError for more layers than there are.
+    Entries that they use alike rank as in the published vocabulary. Also kept are the special tokens, single characters of
+    every script, and short word pieces. 0 keeps everything. Raises UsageError for more layers than there are.
     """
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     model: Any = AutoModel.from_pretrained(encoder)
     if layers > len(model.encoder.layer):
         raise UsageError(
@@ -35,9 +40,11 @@ def shrink(encoder: Path, layers: int, words: int) -> tuple[nn.Module, Tokenizer
         model.config.num_hidden_layers = layers
     if words:
         parts = json.loads(tokenizer.to_str())
+        used = Counter(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).ids)
         # A BERT vocabulary stands in the order of its words' frequency.
-        ordered = sorted(parts["model"]["vocab"].items(), key=lambda item: item[1])
-        kept = [(token, old) for token, old in ordered if _is_kept(token, old, words)]
+        ordered = sorted(parts["model"]["vocab"].items(), key=lambda item: (-used[item[1]], item[1]))
+        kept = [(token, old) for rank, (token, old) in enumerate(ordered) if _is_kept(token, rank, words)]
+        kept.sort(key=lambda item: item[1])
         vocabulary = {token: new for new, (token, _) in enumerate(kept)}
         tokenizer = _with_vocabulary(parts, vocabulary)
         old = model.embeddings.word_embeddings
@@ -45,8 +52,6 @@ def shrink(encoder: Path, layers: int, words: int) -> tuple[nn.Module, Tokenizer
         smaller.weight.data.copy_(old.weight.data[[at for _, at in kept]])
         model.embeddings.word_embeddings = smaller
         model.config.vocab_size, model.config.pad_token_id = len(kept), vocabulary["[PAD]"]
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
     return model, tokenizer
 
 

@@ -50,7 +50,7 @@ class GuardSettings:
     layers: int = 0
     """Layers kept, from the first; 0 keeps all."""
     words: int = 0
-    """Entries of the vocabulary kept, from the commonest; 0 keeps all."""
+    """Entries of the vocabulary kept, those that the training passages use most; 0 keeps all."""
     passages: PassageSettings = field(default_factory=PassageSettings)
     overlap_words: int = 7
     """A passage that shares so many words in a row with an evaluation prompt is left out."""
@@ -100,7 +100,7 @@ def train_guard(
         measured = OverlapIndex((x.prompt for suite in suites for x in suite.samples), settings.overlap_words)
         examples = [example for example in built if not measured.overlaps(example.passage.prompt)]
         torch.manual_seed(settings.loop.seed)
-        model, tokenizer = _begin(settings, larger)
+        model, tokenizer = _begin(settings, larger, examples)
         training = [row for example in examples if example.family not in kept for row in _encode(tokenizer, example)]
         calibration = [_calibration_row(tokenizer, example) for example in examples if example.family in kept]
         with loop.quiet():
@@ -126,10 +126,11 @@ def train_guard(
     return artifact.produce(out, "classifier", recipe.plain(settings), inputs, make, collective=True)
 
 
-def _begin(settings: GuardSettings, teacher: Artifact | None) -> tuple[GuardModel, Tokenizer]:
+def _begin(settings: GuardSettings, teacher: Artifact | None, examples: Sequence[Example]) -> tuple[GuardModel, Tokenizer]:
     """Return an untrained guard on a published body, or one of evenly spaced layers of its teacher, the last among them."""
     if teacher is None:
-        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words)
+        prompts = [example.passage.prompt for example in examples]
+        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words, prompts)
         return GuardModel(body, len(HEADS)), tokenizer
     model = load_model(teacher.path)
     encoder: Any = model.encoder

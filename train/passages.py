@@ -165,19 +165,25 @@ def _answers(
     written = [row for row in rows if row["answer"]]
     dice.shuffle(written)
     found = [
-        Example(Passage(row["prompt"], row["answer"]), row["family"], unsafe=False, refusal=row["label"] == "unsafe")
+        Example(
+            Passage(row["prompt"], row["answer"]),
+            row["family"],
+            False,
+            row["label"] == "safe",
+            refusal=row["label"] == "unsafe",
+        )
         for row in written[: settings.answers]
     ]
     for row in read_jsonl(_ANSWERS, ("family", "kind", "prompt", "answer")):
-        passage = Passage(row["prompt"], row["answer"])
-        found.append(Example(passage, f"answers/{row['family']}", unsafe=False, refusal=row["kind"] == "refusal"))
+        passage, refusal = Passage(row["prompt"], row["answer"]), row["kind"] == "refusal"
+        found.append(Example(passage, f"answers/{row['family']}", unsafe=False, look_alike=not refusal, refusal=refusal))
     by_id, judge = {row["id"]: row for row in rows}, ActJudge()
     for said in base_answers:
         row = by_id.get(said["id"])
         if row and judge.judge(said["prompt"], said["answer"]) == ("complied", False):
             unsafe = row["label"] == "unsafe"
             passage = Passage(said["prompt"], said["answer"])
-            found.append(Example(passage, row["family"], unsafe, hazard=_hazard_if_unsafe(row)))
+            found.append(Example(passage, row["family"], unsafe, row["label"] == "safe", hazard=_hazard_if_unsafe(row)))
     return [_cut(example, dice) if dice.random() < settings.cut else example for example in found]
 
 

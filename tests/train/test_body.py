@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
+from breakfix.core.errors import UsageError
 from breakfix.train.body import shrink
 
 SPECIALS = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -56,3 +57,14 @@ def test_a_lost_word_is_spelled(encoder):
     assert "".join(token.removeprefix("##") for token in said.tokens) == "zymurgybaking"
     assert "[UNK]" not in said.tokens
     assert model(torch.tensor([said.ids]))[0].shape == (1, len(said.ids), 16)
+
+
+def test_the_words_of_the_texts_are_kept_first(encoder):
+    _, tokenizer = shrink(encoder, layers=1, words=3, texts=["zymurgy bread zymurgy", "bread zymurgy the"])
+    kept = set(tokenizer.get_vocab())
+    assert {"zymurgy", "bread", "the"} <= kept and "baker" not in kept
+
+
+def test_more_layers_than_there_are_are_refused(encoder):
+    with pytest.raises(UsageError, match=r"has 4 layers; set guard.layers and guard.teacher_layers to no more"):
+        shrink(encoder, layers=5, words=0)

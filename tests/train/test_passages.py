@@ -81,3 +81,22 @@ def test_the_answers_of_the_corpus_are_of_three_kinds():
     rows = read_jsonl(CORPUS / "guard" / "answers.jsonl", ("family", "kind", "prompt", "answer"))
     assert {row["kind"] for row in rows} == {"refusal", "safe-completion", "partial"}
     assert len({row["answer"] for row in rows}) == len(rows) >= 300
+
+
+def test_acts_keep_their_label_however_they_are_asked_for(built):
+    asked = [example for example in built[0] if example.family.startswith("acts/")]
+    families = {name: family for path in (CORPUS / "guard").glob("acts_*.yaml") for name, family in read_yaml(path).items()}
+    assert {example.family for example in asked} == {f"acts/{name}" for name in families}
+    for example in asked:
+        family = families[example.family.removeprefix("acts/")]
+        told = family["unsafe" if example.unsafe else "safe"]
+        assert any(act in example.passage.prompt for act in told)
+        assert (example.look_alike, example.hazard) == (not example.unsafe, family["hazard"] if example.unsafe else "")
+
+
+def test_look_alikes_are_harmless_and_general_requests_are_none_of_them(built):
+    general = {row["prompt"] for row in ROWS if row["label"] == "general"}
+    assert not any(example.look_alike and example.unsafe for example in built[0])
+    bare = [example for example in built[0] if not example.core]
+    assert not any(example.look_alike for example in bare if example.passage.prompt in general)
+    assert sum(example.look_alike for example in bare) > 1000
