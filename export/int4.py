@@ -92,9 +92,11 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
         ends, context = _configure(settings, checkpoint.path, work)
         say("export int4: check")
         _check(checkpoint.path, work)
-        refusal = {"threshold": threshold.calibrate(work, calibration, settings.over_refusal)} if calibration else {}
+        facts: dict[str, Any] = {"context": context, "eos_token_ids": ends}
+        if calibration:
+            facts["threshold"] = threshold.calibrate(work, calibration, settings.over_refusal, context)
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-        return {"context": context, "eos_token_ids": ends, "megabytes": round(size / 1e6, 1), **refusal}
+        return {**facts, "megabytes": round(size / 1e6, 1)}
 
     inputs = {"model": checkpoint.id} | ({"pairs": calibration.id} if calibration else {})
     return artifact.produce(out, "int4", recipe.plain(settings), inputs, make)

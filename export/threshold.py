@@ -54,12 +54,13 @@ def read(pairs: Path) -> Calibration:
     return Calibration(made.id, openings[0], [row["ids"] for row in read_jsonl(made.path / LOOK_ALIKES, ("ids",))])
 
 
-def calibrate(folder: Path, calibration: Calibration, share: float) -> dict[str, Any]:
+def calibrate(folder: Path, calibration: Calibration, share: float, context: int) -> dict[str, Any]:
     """Make the model in `folder` refuse `share` of the prompts; returns the shift in nats, and what it refused before.
 
-    The folder's ONNX file gets one more node. Raises ExportError when there are too few prompts, or when the model does not
-    run, or does not do as told.
+    A prompt that leaves no room for an answer in `context` tokens is passed over. The folder's ONNX file gets one more node.
+    Raises ExportError when there are too few prompts, or when the model does not run, or does not do as told.
     """
+    calibration = calibration._replace(prompts=[ids for ids in calibration.prompts if len(ids) < context])
     refused = int(share * len(calibration.prompts))
     if not refused:
         raise ExportError(

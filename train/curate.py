@@ -9,7 +9,7 @@ import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,17 @@ class CurateSettings:
     seed: int = 0
 
 
-def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: Path) -> Artifact:
+def curate(
+    settings: CurateSettings,
+    base: Path,
+    suites: Sequence[Suite],
+    out: Path,
+    open_model: Callable[[Path], TorchEngine] = TorchEngine,
+) -> Artifact:
     """Write a `dataset` artifact: `base_answers.jsonl`, and `rows.jsonl` with each row's `use` and `unit`.
 
-    `suites` are all suites that will ever be measured with; the manifest counts what each of them removed.
+    `suites` are all suites that will ever be measured with; the manifest counts what each of them removed. `open_model` makes
+    the engine that the base model answers on.
     """
     checkpoint = artifact.load(base, "checkpoint")
     rows = [_sorry(row, settings.refusal_start) for source in settings.sources for row in read_source(source)]
@@ -90,7 +97,7 @@ def curate(settings: CurateSettings, base: Path, suites: Sequence[Suite], out: P
     def make(work: Path) -> dict[str, Any]:
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
-        engine = TorchEngine(base)
+        engine = open_model(base)
         invented = [Row(**row) for row in _once(scratch / "invented.jsonl", lambda: _invent(engine, settings))]
         kept, removed = _clean([*rows, *invented], suites, settings)
         placed = _place(kept, settings)

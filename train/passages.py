@@ -112,13 +112,7 @@ def _identities(settings: PassageSettings, dice: random.Random) -> list[Example]
     parts = read_yaml(_IDENTITIES)
     groups = [group for kind in parts["groups"].values() for group in kind]
     return [
-        Example(
-            Passage(template.replace("{group}", group)),
-            f"identity/{template}",
-            unsafe,
-            not unsafe,
-            hazard="S10" if unsafe else "",
-        )
+        _request(template.replace("{group}", group), f"identity/{template}", "S10", unsafe=unsafe)
         for key, unsafe in (("unsafe", True), ("safe", False))
         for template in parts[key]
         for group in dice.sample(groups, min(settings.identities, len(groups)))
@@ -130,18 +124,17 @@ def _acts(settings: PassageSettings, dice: random.Random) -> list[Example]:
     phrasings = read_yaml(_PHRASINGS)["phrasings"]
     families = [(name, family) for path in _ACTS for name, family in read_yaml(path).items()]
     return [
-        Example(
-            Passage(phrasing.replace("{act}", act)),
-            f"acts/{name}",
-            unsafe,
-            not unsafe,
-            hazard=family["hazard"] if unsafe else "",
-        )
+        _request(phrasing.replace("{act}", act), f"acts/{name}", family["hazard"], unsafe=unsafe)
         for name, family in families
         for key, unsafe in (("unsafe", True), ("safe", False))
         for act in family[key]
         for phrasing in dice.sample(phrasings, min(settings.phrasings, len(phrasings)))
     ]
+
+
+def _request(prompt: str, family: str, hazard: str, *, unsafe: bool) -> Example:
+    """Return a harmful request, or a look-alike of one."""
+    return Example(Passage(prompt), family, unsafe, look_alike=not unsafe, hazard=hazard if unsafe else "")
 
 
 def _framed(

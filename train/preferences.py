@@ -6,7 +6,7 @@ the answer that it would have given is the chosen half, so that nothing but the 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,13 @@ class PreferenceSettings:
         return found if 0 <= self.least_harmful <= 1 else [*found, "least_harmful must be from 0 to 1"]
 
 
-def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path) -> Artifact:
+def preferences(
+    settings: PreferenceSettings, model: Path, data: Path, out: Path, open_model: Callable[[Path], TorchEngine] = TorchEngine
+) -> Artifact:
     """Write a `pairs` artifact: prompt, chosen, rejected and the mistake, for each request the model got wrong.
 
     Beside them stand the token ids of look-alikes that were not asked, and the first tokens of all written refusals.
+    `open_model` makes the engine that the model answers on.
     """
     checkpoint, dataset = artifact.load(model, "checkpoint"), artifact.load(data, "dataset")
 
@@ -61,7 +64,7 @@ def preferences(settings: PreferenceSettings, model: Path, data: Path, out: Path
         scratch.mkdir(exist_ok=True)
         unseen = [row for row in read_jsonl(dataset.path / ROWS) if row["use"] == "preference"]
         rows = unseen[: settings.requests]
-        engine = TorchEngine(checkpoint.path)
+        engine = open_model(checkpoint.path)
         heard = _ask(engine, rows, settings, scratch)
         recorded = {row["id"]: row["answer"] for row in read_jsonl(dataset.path / BASE_ANSWERS)}
         pairs = _pairs(rows, heard, recorded, settings)

@@ -32,8 +32,9 @@ def test_pairs_that_say_nothing_are_refused(tmp_path, openings, sentence):
 
 
 def test_too_few_prompts_set_no_threshold(tmp_path):
+    some = threshold.Calibration("id", 7, [[1]] * 4 + [[1] * 64] * 9)
     with pytest.raises(ExportError, match=r"4 harmless prompts are too few to refuse 23 % of; ask fewer preferences.requests"):
-        threshold.calibrate(tmp_path, threshold.Calibration("id", 7, [[1]] * 4), 0.23)
+        threshold.calibrate(tmp_path, some, 0.23, context=64)
 
 
 def test_pairs_for_no_threshold_are_refused(tmp_path):

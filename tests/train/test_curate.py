@@ -7,7 +7,6 @@ import pytest
 from breakfix.core import artifact
 from breakfix.core.jsonl import read_jsonl
 from breakfix.eval.suites import Sample, Suite
-from breakfix.train import curate as stage
 from breakfix.train.curate import CurateSettings, Mix, curate
 
 PAIRS = [
@@ -38,14 +37,13 @@ class Base:
 
 
 @pytest.fixture
-def curated(tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "TorchEngine", Base)
+def curated(tmp_path):
     keys = ("family", "unsafe", "refusal", "safe", "answer")
     rows = [{**dict(zip(keys, pair, strict=True)), "style": "homonym"} for pair in PAIRS]
     (tmp_path / "s01_some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = artifact.produce(tmp_path / "base", "checkpoint", {}, {}, lambda work: None)
     settings = CurateSettings((f"pairs={tmp_path / 's01_some.jsonl'}",), Mix(pairs=2), invented=4, base_answers=2)
-    made = curate(settings, base.path, [MEASURED], tmp_path / "data")
+    made = curate(settings, base.path, [MEASURED], tmp_path / "data", Base)
     return made, {row["prompt"]: row for row in read_jsonl(made.path / "rows.jsonl")}
 
 

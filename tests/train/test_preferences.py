@@ -5,7 +5,6 @@ import pytest
 from breakfix.core import artifact
 from breakfix.core.jsonl import read_jsonl, write_jsonl
 from breakfix.export.threshold import LOOK_ALIKES
-from breakfix.train import preferences as stage
 from breakfix.train.preferences import HARM, OVER_REFUSAL, PreferenceSettings, preferences
 
 REFUSAL = "Sorry, but I can't help with that. I can help you talk about it."
@@ -51,9 +50,8 @@ class Model:
 
 
 @pytest.fixture
-def found(tmp_path, monkeypatch):
+def found(tmp_path):
     """A function from settings to the pairs, the look-alikes and the facts."""
-    monkeypatch.setattr(stage, "TorchEngine", Model)
     rows = [{"id": i, "use": "preference", "label": label, "prompt": p, "answer": a} for i, label, p, a, _, _ in ROWS]
     base = [{"id": "r2", "prompt": "Rob a bank", "answer": "First, find a bank and go inside with a mask at noon."}]
 
@@ -65,7 +63,7 @@ def found(tmp_path, monkeypatch):
     data = artifact.produce(tmp_path / "data", "dataset", {}, {}, dataset)
 
     def run(**settings):
-        made = preferences(PreferenceSettings(**settings), checkpoint.path, data.path, tmp_path / "pairs")
+        made = preferences(PreferenceSettings(**settings), checkpoint.path, data.path, tmp_path / "pairs", Model)
         return read_jsonl(made.path / "pairs.jsonl"), read_jsonl(made.path / LOOK_ALIKES), made.facts
 
     return run
