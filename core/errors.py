@@ -20,6 +20,7 @@ import errno
 EXTRAS = {
     "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
     "export": ("torch", "transformers", "onnx", "onnxscript"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
 """What each optional extra brings; `train` brings `export` too."""
 

@@ -14,8 +14,8 @@ from ..core.errors import UsageError
 from ..core.jsonl import dump, read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..runtime.engine import Engine, Message, Sampling
-from .judge import Judge
-from .suites import Sample, Suite
+from .judge import ActJudge, Judge
+from .suites import Sample, Suite, load
 
 RECORDS = "records.jsonl"
 _CHUNK = 128
@@ -31,8 +31,16 @@ class EvalSettings:
     """Greedy by default, so that the same file gives the same records."""
 
 
-def open_engine(folder: Path) -> Engine:
-    """Open an int4 artifact, or a checkpoint as its float reference. Raises ArtifactError or EngineError."""
+def open_engine(model: str | Path) -> Engine:
+    """Open an int4 artifact, a checkpoint as its float reference, or `http://HOST/v1#MODEL`.
+
+    Raises ArtifactError, EngineError or UsageError.
+    """
+    if str(model).startswith(("http://", "https://")):
+        from .endpoint import EndpointEngine
+
+        return EndpointEngine(str(model))
+    folder = Path(model)
     if artifact.load(folder).kind == "int4":
         from ..runtime.genai import GenAIEngine
 
@@ -40,6 +48,12 @@ def open_engine(folder: Path) -> Engine:
     from .torch_engine import TorchEngine  # only a checkpoint needs torch
 
     return TorchEngine(folder)
+
+
+def measure(model: Path, names: Sequence[str], max_new_tokens: int, out: Path, system: str) -> Artifact:
+    """Measure a model folder on suites by name, those of a cycle where none are named; returns `records`."""
+    chosen = [load(name) for name in names or EvalSettings().suites]
+    return run(open_engine(model), chosen, ActJudge(), Sampling(max_new_tokens), out, system)
 
 
 class _Asked(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
@@ -54,6 +55,11 @@ class TorchEngine:
             for index, answer in zip(chosen, self._batch([prompts[i] for i in chosen], sampling, not_first), strict=True):
                 answers[index] = answer
         return answers
+
+    @torch.inference_mode()
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Return the raw outputs at each of these tokens, shape (tokens, vocabulary)."""
+        return self.model(torch.tensor([list(ids)], device=self.device)).logits[0].cpu().numpy()
 
     @torch.inference_mode()
     def _batch(self, prompts: list[list[int]], sampling: Sampling, not_first: Sequence[int]) -> list[str]:

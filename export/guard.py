@@ -3,65 +3,28 @@
 It gets a trained `classifier` folder whose calibration rows are token ids already, so it knows no text and no policy.
 """
 
-import contextlib
-import io
 import json
-import logging
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import binomtest
-from torch import nn
-from transformers import AutoConfig, AutoModel
 
 from ..core import artifact, recipe
 from ..core.artifact import Artifact
 from ..core.errors import ExportError
-from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
+from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK
 from ..core.jsonl import read_jsonl
 from ..core.progress import progress, say
+from .guard_graph import by_block, by_column, load_model, quiet, to_onnx
 
-MODEL, WEIGHTS, CALIBRATION_ROWS, CALIBRATION = (
-    "model.onnx",
-    "classifier.safetensors",
-    "calibration_rows.jsonl",
-    "calibration.json",
-)
-
-
-class GuardModel(nn.Module):
-    """An encoder, the mean of its last layer over real tokens, and one linear layer: all heads in one pass."""
-
-    def __init__(self, encoder: nn.Module, heads: int) -> None:
-        """Put `heads` outputs on an encoder."""
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.config.hidden_size, heads)  # type: ignore[union-attr]
-
-    def logits(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
-        """Return raw outputs, shape (batch, heads)."""
-        states = self.encoder(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[0]
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return self.head((states * mask).sum(1) / mask.sum(1))
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
-        """Return probabilities, shape (batch, heads)."""
-        out = self.logits(input_ids, attention_mask, token_type_ids)
-        return torch.cat([out[:, :OWN_HEADS].sigmoid(), out[:, OWN_HEADS:].softmax(-1)], -1)
+MODEL, CALIBRATION_ROWS, CALIBRATION = "model.onnx", "calibration_rows.jsonl", "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -94,73 +57,36 @@ def export_guard(settings: GuardExportSettings, classifier: Path, out: Path) -> 
         say("export guard: int8")
         scratch = work / artifact.SCRATCH
         scratch.mkdir(exist_ok=True)
-        _to_onnx(load_model(trained.path), scratch / "float.onnx")
         shutil.copyfile(trained.path / "tokenizer.json", work / "tokenizer.json")
-        rows = read_jsonl(trained.path / CALIBRATION_ROWS)
-        _must_calibrate(rows)
-        card = _to_int8(settings, scratch, work / MODEL, rows)
+        card = _to_int8(settings, trained.path, scratch, work / MODEL)
         artifact.write_atomic(work / CALIBRATION, json.dumps(card, indent=1, sort_keys=True))
         return {**card, "megabytes": round((work / MODEL).stat().st_size / 1e6, 1)}
 
     return artifact.produce(out, "guard", recipe.plain(settings), {"classifier": trained.id}, make)
 
 
-def load_model(folder: Path) -> GuardModel:
-    """Load the float classifier of a `classifier` folder."""
-    weights = load_file(folder / WEIGHTS)
-    encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder), attn_implementation="eager")
-    model = GuardModel(encoder, weights["head.bias"].shape[0])
-    model.load_state_dict(weights)
-    return model.eval()
-
-
-def _to_onnx(model: GuardModel, path: Path) -> None:
-    example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in range(3))
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    shape = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    with _quiet():
-        torch.onnx.export(
-            model, example, str(path), input_names=names, output_names=["probabilities"],
-            dynamic_shapes=tuple(shape for _ in names), dynamo=True, external_data=False, verbose=False,
-        )  # fmt: skip
-
-
-def _to_int8(settings: GuardExportSettings, scratch: Path, target: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _to_int8(settings: GuardExportSettings, trained: Path, scratch: Path, target: Path) -> dict[str, Any]:
     """Write the fastest int8 form that decides as float does; returns its calibration. Raises ExportError when none does.
 
-    Measured on a three-layer guard, 685 calibration rows, one thread, 128 tokens: float 17.8 ms; a scale a column and one for
-    all activations 9.8 ms, 10.6 MB, agreement 99.4 to 99.6 %; a scale for each block of 32 weights 23.3 ms, 11.5 MB, agreement
-    99.4 to 99.9 %.
+    Measured on three layers, one thread, 128 tokens: a scale a column and one for all activations 7.9 ms, a scale for each
+    block of 32 weights 21 ms.
     """
-    prepared = scratch / "prepared.onnx"
-    with _quiet():
-        quant_pre_process(str(scratch / "float.onnx"), str(prepared), skip_symbolic_shape=True)
-    reference = _scores(scratch / "float.onnx", rows)
+    rows = read_jsonl(trained / CALIBRATION_ROWS)
+    _must_calibrate(rows)
+    model, plain = load_model(trained), scratch / "float.onnx"
+    to_onnx(model, plain)
+    reference = _scores(plain, rows)
 
     def calibrated(write: Callable[[Path, Path], None]) -> dict[str, Any]:
-        with _quiet():
-            write(prepared, target)
+        with quiet():
+            write(plain, target)
         card = _calibrate(settings, rows, {"float": reference, "int8": _scores(target, rows)})
-        return {**card, "int8": write.__name__.removeprefix("_").replace("_", " ")}
+        return {**card, "int8": write.__name__.replace("_", " ")}
 
     try:
-        return calibrated(_by_column)
+        return calibrated(by_column)
     except ExportError:
-        return calibrated(_by_block)
-
-
-def _by_column(source: Path, target: Path) -> None:
-    quantize_dynamic(
-        str(source), str(target), op_types_to_quantize=["MatMul", "Gather"], weight_type=QuantType.QInt8, per_channel=True
-    )
-
-
-def _by_block(source: Path, target: Path) -> None:
-    matrices = source.with_name("blocks.onnx")
-    blocks: Any = MatMulNBitsQuantizer(onnx.load(str(source)), bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
-    blocks.process()
-    blocks.model.save_model_to_file(str(matrices))
-    quantize_dynamic(str(matrices), str(target), op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8, per_channel=True)
+        return calibrated(by_block)
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
@@ -181,8 +107,7 @@ def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
 
 def _probabilities(session: ort.InferenceSession, window: dict[str, list[int]]) -> np.ndarray:
     ids, types = np.asarray([window["input_ids"]], np.int64), np.asarray([window["type_ids"]], np.int64)
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-    return np.asarray(session.run(None, feed)[0])[0]
+    return np.asarray(session.run(None, {"input_ids": ids, "token_type_ids": types})[0])[0]
 
 
 def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -298,16 +223,3 @@ def _threshold(harmless: np.ndarray, weights: np.ndarray, target: float) -> floa
     order = np.argsort(-harmless, kind="stable")
     allowed = int(np.searchsorted(weights[order].cumsum(), target * (1 + 1e-9), side="right"))
     return min(1.0, float(harmless[order][allowed]) + 1e-6) if len(order) > allowed else 1e-6
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep the exporters' chatter off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -3,6 +3,7 @@
 import bisect
 import json
 import math
+import operator
 import re
 import unicodedata
 from collections import Counter
@@ -24,10 +25,12 @@ MODEL, TOKENIZER, CALIBRATION = "model.onnx", "tokenizer.json", "calibration.jso
 WINDOW = 128
 """Tokens in one pass. A longer text is read in overlapping windows."""
 _OVERLAP = 32
+_INPUTS = {"input_ids", "token_type_ids"}
 _PROMPT_SHARE = 48
 _MOST_WINDOWS = 512
 _LONGEST_WORD = 64
 """Characters without a space after which a word is cut: the tokenizer reads nothing of a word that is too long for it."""
+_LINE = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _UNREAD = 9
 """Bytes of letters of one script that may go unread in one window, beyond what is read of the same script: three ideographs are
 a word, four may be a request. What is read of another script excuses nothing, or harmless English would carry them past."""
@@ -142,6 +145,8 @@ def open_session(folder: Path, threads: int) -> tuple[ort.InferenceSession, Toke
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # both libraries raise bare exceptions of their own
         raise GuardError(f"the guard in {folder} cannot be opened; train or install it again") from error
+    if {each.name for each in session.get_inputs()} != _INPUTS:
+        raise GuardError(f"the guard in {folder} was made by an older Breakfix; train or install it again")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return session, tokenizer
@@ -173,19 +178,24 @@ def run_session(session: ort.InferenceSession, rows: Sequence[Window]) -> np.nda
     for row in rows:
         tokens = np.asarray([row.ids], np.int64)
         types = np.asarray([row.types], np.int64)
-        feed = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": types}
-        out.append(np.asarray(session.run(None, feed)[0])[0])
+        out.append(np.asarray(session.run(None, {"input_ids": tokens, "token_type_ids": types})[0])[0])
     return np.stack(out)
 
 
 def windows(tokenizer: Tokenizer, passage: Passage) -> list[Window]:
-    """Cut a passage into model inputs of at most WINDOW tokens: [CLS] text [SEP], or [CLS] prompt [SEP] answer [SEP]."""
+    """Cut a passage into model inputs of at most WINDOW tokens: [CLS] text [SEP], or [CLS] prompt [SEP] answer [SEP].
+
+    Of a prompt that needs more than one, the first and the last line are read alone as well: a request often stands there,
+    before or after much else, and would be drowned by it.
+    """
     start, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if start is None or end is None:
         raise GuardError("the guard's tokenizer has no [CLS] and [SEP]; train the guard again")
     prompt = _encode(tokenizer, passage.prompt)
     if passage.answer is None:
-        return [_window(prompt, part, [start], end) for part in _cut(prompt.ids, WINDOW - 2)]
+        parts = _cut(prompt.ids, WINDOW - 2)
+        ends = _ends(passage.prompt, prompt.places, WINDOW - 2) if len(parts) > 1 else []
+        return [_window(prompt, part, [start], end) for part in (*parts, *ends)]
     head = [start, *prompt.ids[:_PROMPT_SHARE], end]
     answer = _encode(tokenizer, passage.answer)
     return [_window(answer, part, head, end) for part in _cut(answer.ids, WINDOW - 1 - len(head))]
@@ -255,6 +265,16 @@ def _cut(ids: list[int], size: int) -> list[tuple[int, int]]:
     if len(starts) > _MOST_WINDOWS:
         raise GuardError("the text is too long to be checked whole; send it in smaller parts")
     return [(at, min(at + size, len(ids))) for at in starts]
+
+
+def _ends(text: str, places: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Return which tokens are the first and the last line, where a line of so many tokens fits."""
+    lines = [match.span() for match in _LINE.finditer(text) if not match[0].isspace()]
+    found = []
+    for start, end in {lines[0], lines[-1]} if lines else ():
+        a, b = (bisect.bisect_left(places, at, key=operator.itemgetter(0)) for at in (start, end))
+        found += [(a, b)] if 0 < b - a <= min(size, len(places) - 1) else []
+    return sorted(found)
 
 
 def _scores(row: np.ndarray, rail: Rail, temperatures: Mapping[str, float], window: Window) -> Scores:

@@ -9,7 +9,8 @@ from hypothesis import settings
 
 # A busy machine is no failure.
 settings.register_profile("breakfix", deadline=None)
-settings.load_profile("breakfix")
+settings.register_profile("hostile", deadline=None, max_examples=100_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "breakfix"))
 
 
 @pytest.fixture

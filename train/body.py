@@ -3,14 +3,18 @@
 An encoder of this size is half embedding, and most of that stands for words a chat never uses. WordPiece spells a word it lost
 with the pieces it kept, so a smaller vocabulary costs tokens and no text. Kept are the words that the training texts use most:
 of the 11,000 commonest English ones, a twelfth of the words in these texts would be in pieces.
+
+A script that the encoder was never taught is unread by it. Of Chinese it is taught a pidgin: each character begins as the
+English word that stands for it, and training does the rest.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModel
@@ -21,11 +25,14 @@ _LONGEST_PIECE = 5
 """Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
 
 
-def shrink(encoder: Path, layers: int, words: int, texts: Iterable[str] = ()) -> tuple[nn.Module, Tokenizer]:
+def shrink(
+    encoder: Path, layers: int, words: int, texts: Iterable[str] = (), glosses: Mapping[str, str] | None = None
+) -> tuple[nn.Module, Tokenizer]:
     """Return the encoder with its first `layers` layers and the `words` entries that `texts` use most, and its tokenizer.
 
     Entries that they use alike rank as in the published vocabulary. Also kept are the special tokens, single characters of
-    every script, and short word pieces. 0 keeps everything. Raises UsageError for more layers than there are.
+    every script, and short word pieces. 0 keeps everything. Each character of `glosses` gets an entry, and begins as the mean
+    of its English word's tokens. Raises UsageError for more layers than there are.
     """
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -38,6 +45,7 @@ def shrink(encoder: Path, layers: int, words: int, texts: Iterable[str] = ()) ->
     if layers:
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers = layers
+    meanings = _meanings(model, tokenizer, glosses or {})
     if words:
         parts = json.loads(tokenizer.to_str())
         used = Counter(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).ids)
@@ -52,7 +60,28 @@ def shrink(encoder: Path, layers: int, words: int, texts: Iterable[str] = ()) ->
         smaller.weight.data.copy_(old.weight.data[[at for _, at in kept]])
         model.embeddings.word_embeddings = smaller
         model.config.vocab_size, model.config.pad_token_id = len(kept), vocabulary["[PAD]"]
-    return model, tokenizer
+    return model, _learn(model, tokenizer, meanings)
+
+
+def _meanings(model: Any, tokenizer: Tokenizer, glosses: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    published = model.embeddings.word_embeddings.weight.data
+    ids = {character: tokenizer.encode(gloss, add_special_tokens=False).ids for character, gloss in glosses.items()}
+    return {character: published[tokens].mean(0) for character, tokens in ids.items()}
+
+
+def _learn(model: Any, tokenizer: Tokenizer, meanings: Mapping[str, torch.Tensor]) -> Tokenizer:
+    """Give each character an entry that begins as what it means; returns the tokenizer that knows them all."""
+    if not meanings:
+        return tokenizer
+    parts = json.loads(tokenizer.to_str())
+    vocabulary = parts["model"]["vocab"]
+    for character in meanings:
+        vocabulary.setdefault(character, len(vocabulary))
+    model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
+    weights = model.embeddings.word_embeddings.weight.data
+    for character, meaning in meanings.items():
+        weights[vocabulary[character]] = meaning
+    return _with_vocabulary(parts, vocabulary)
 
 
 def _is_kept(token: str, rank: int, words: int) -> bool:

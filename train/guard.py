@@ -19,12 +19,14 @@ from transformers import Trainer, TrainingArguments
 
 from ..core import artifact, recipe, sources
 from ..core.artifact import Artifact
+from ..core.errors import UsageError
 from ..core.hazards import HAZARDS, HEADS, OWN_HEADS
 from ..core.jsonl import read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..eval.judge import ActJudge
 from ..eval.suites import Suite
-from ..export.guard import CALIBRATION_ROWS, WEIGHTS, GuardModel, load_model
+from ..export.guard import CALIBRATION_ROWS
+from ..export.guard_graph import BLOCK, EMBEDDING_BITS, WEIGHTS, GuardModel, load_model, on_grid
 from ..guardrails.checkpoints import excerpts
 from ..guardrails.classifier import RAILS, WINDOW, Passage, Window, windows
 from ..guardrails.normalize import forms
@@ -36,8 +38,8 @@ from .overlap import OverlapIndex
 from .passages import Example, PassageSettings
 
 _NO_HAZARD = _NO_LABEL = -100
-_MOST_WINDOWS = 3
-"""Windows of one passage that are trained on."""
+_MOST_WINDOWS = 4
+"""Windows of one passage that are trained on: of more, the first and the last."""
 _MOST_OF_IT = 0.7
 _ASKED_AT_ONCE = 64
 
@@ -57,6 +59,9 @@ class GuardSettings:
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=3e-4, batch_rows=32, save_steps=40))
     frozen_embeddings: bool = True
     """Leave the embeddings as they were published."""
+    embedding_bits: int = 8
+    """Bits of a number of the word embeddings in the file that ships: 8, or 4. With 4 they are rounded before training and
+    left so, and the rest learns from what will ship: twice the words in as many bytes."""
     teacher_layers: int = 0
     """Layers of a larger body that is trained first and teaches the one that ships; 0 trains without a teacher."""
     teacher_loop: LoopSettings = field(default_factory=lambda: LoopSettings(learning_rate=2e-4, batch_rows=32, save_steps=40))
@@ -72,12 +77,15 @@ class GuardSettings:
         if not self.teacher_layers:
             return None
         own = {"layers": self.teacher_layers, "loop": self.teacher_loop}
-        unused = {name: getattr(GuardSettings(), name) for name in ("teacher_layers", "teacher_loop", "taught")}
+        own_defaults = ("teacher_layers", "teacher_loop", "taught", "embedding_bits")
+        unused = {name: getattr(GuardSettings(), name) for name in own_defaults}
         return replace(self, **own, **unused)
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
         found = [] if 0 <= self.taught <= 1 else ["taught must be from 0 to 1"]
+        if self.embedding_bits not in (4, 8):
+            found.append("embedding_bits must be 4 or 8")
         if self.teacher_layers and not 0 < self.layers <= self.teacher_layers:
             found.append("layers must be at least 1 and at most teacher_layers: the guard begins as its teacher's layers")
         return found
@@ -130,7 +138,7 @@ def _begin(settings: GuardSettings, teacher: Artifact | None, examples: Sequence
     """Return an untrained guard on a published body, or one of evenly spaced layers of its teacher, the last among them."""
     if teacher is None:
         prompts = [example.passage.prompt for example in examples]
-        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words, prompts)
+        body, tokenizer = shrink(sources.fetch(settings.encoder), settings.layers, settings.words, prompts, passages.glosses())
         return GuardModel(body, len(HEADS)), tokenizer
     model = load_model(teacher.path)
     encoder: Any = model.encoder
@@ -158,10 +166,11 @@ def _ask_teacher(teacher: GuardModel, rows: list[dict[str, Any]]) -> None:
 
 
 def _encode(tokenizer: Tokenizer, example: Example) -> list[dict[str, Any]]:
-    """Return the first windows of a passage and the labels of its heads; what a head cannot know has no label."""
+    """Return windows of a passage and the labels of its heads; what a head cannot know has no label."""
     is_answer = example.passage.answer is not None
+    cut, half = windows(tokenizer, example.passage), _MOST_WINDOWS // 2
     rows = []
-    for window in windows(tokenizer, example.passage)[:_MOST_WINDOWS]:
+    for window in cut if len(cut) <= _MOST_WINDOWS else cut[:half] + cut[-half:]:
         unsafe = _label(example, window)
         rows.append({
             "input_ids": window.ids, "token_type_ids": window.types,
@@ -204,6 +213,12 @@ def _fit(
     model = _Trainable(guard, settings)
     encoder: Any = guard.encoder
     encoder.embeddings.requires_grad_(not settings.frozen_embeddings)
+    if settings.embedding_bits == 4:
+        if encoder.config.hidden_size % (2 * BLOCK):
+            raise UsageError(f"an encoder {encoder.config.hidden_size} wide cannot have guard.embedding_bits=4; set 8")
+        words = encoder.embeddings.word_embeddings.requires_grad_(False).weight
+        words.data.copy_(on_grid(words.data))
+    setattr(encoder.config, EMBEDDING_BITS, settings.embedding_bits)
     arguments = {
         **loop.arguments(settings.loop, work),
         "bf16": False,

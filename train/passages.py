@@ -2,7 +2,7 @@
 
 Neither a word, nor a framing, nor a group's name is ever the label: unsafe requests come in pairs that share their words, every
 framing is put around harmless requests as often as around harmful ones, identity templates keep their label whatever group
-stands in them, and acts theirs however they are asked for. Unsafe answers are the base model's own.
+stands in them, and phrases theirs however they are asked for. Unsafe answers are the base model's own.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ from .rows import CORPUS, OWN_LICENCE
 _FRAMINGS = (CORPUS / "wrappers.jsonl", CORPUS / "guard" / "wrappers.jsonl")
 _ANSWERS = CORPUS / "guard" / "answers.jsonl"
 _IDENTITIES = CORPUS / "guard" / "identities.yaml"
-_ACTS, _PHRASINGS = sorted((CORPUS / "guard").glob("acts_*.yaml")), CORPUS / "guard" / "phrasings.yaml"
+_PHRASES, _PHRASINGS = sorted((CORPUS / "guard" / "phrases").glob("*/*.yaml")), CORPUS / "guard" / "phrasings.yaml"
+_CHARACTERS = CORPUS / "guard" / "characters.txt"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PassageSettings:
     identities: int = 12
     """Groups put into each identity template."""
     phrasings: int = 2
-    """Questions that each act is put into."""
+    """Sentences that each phrase is put into."""
     answers: int = 900
     """Written answers shown, refusals and real ones."""
     cut: float = 0.5
@@ -64,9 +65,16 @@ class Example(NamedTuple):
 
 
 def digest() -> str:
-    """Return the sha256 of the files that are read beside the dataset."""
-    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES, *_ACTS, _PHRASINGS]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    """Return the sha256 of the files that are read beside the dataset, and of their names, which tell what they hold."""
+    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES, *_PHRASES, _PHRASINGS, _CHARACTERS]
+    named = ((str(path.relative_to(CORPUS)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files)
+    return hashlib.sha256("".join(f"{name} {digest_}\n" for name, digest_ in named).encode()).hexdigest()
+
+
+def glosses() -> dict[str, str]:
+    """Return the English word that stands for each Chinese character."""
+    lines = [line.split(maxsplit=1) for line in _CHARACTERS.read_text(encoding="utf-8").splitlines()]
+    return {character: gloss for characters, gloss in lines for character in characters}
 
 
 def build(
@@ -74,8 +82,8 @@ def build(
 ) -> tuple[list[Example], set[str]]:
     """Return all passages, and the families kept for calibration.
 
-    A kept framing is put around kept requests only, and any other around others, so that nothing trained on stands in the
-    calibration rows.
+    A kept framing is put around kept requests only, and any other around others; a request that stands in a kept family and in
+    another is left out of the other. So nothing trained on stands in the calibration rows.
     """
     dice = random.Random(settings.seed)
     rows = _without_excess(rows, settings.source_rows)
@@ -89,12 +97,14 @@ def build(
         )
         for row in rows
     ]
-    bare += _identities(settings, dice) + _acts(settings, dice)
+    bare += _identities(settings, dice) + _phrases(settings, dice)
     framings = [row for path in _FRAMINGS for row in read_jsonl(path, ("family", "kind", "template"))]
     kept = _kept(settings, {example.family for example in bare})
     kept |= _kept(settings, {f"framing/{framing['family']}" for framing in framings})
     framed = [example for framing in framings for example in _framed(framing, bare, kept, settings, dice)]
-    return bare + framed + _answers(settings, rows, base_answers, dice), kept
+    found = bare + framed + _answers(settings, rows, base_answers, dice)
+    held = {example.passage.prompt for example in found if example.family in kept}
+    return [e for e in found if e.family in kept or (e.core or e.passage.prompt) not in held], kept
 
 
 def _without_excess(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -119,16 +129,16 @@ def _identities(settings: PassageSettings, dice: random.Random) -> list[Example]
     ]
 
 
-def _acts(settings: PassageSettings, dice: random.Random) -> list[Example]:
-    """Ask for each act in some ways: harmful and harmless ones that share a word are one family."""
-    phrasings = read_yaml(_PHRASINGS)["phrasings"]
-    families = [(name, family) for path in _ACTS for name, family in read_yaml(path).items()]
+def _phrases(settings: PassageSettings, dice: random.Random) -> list[Example]:
+    """Ask for each phrase in some ways: harmful and harmless ones that share a word are one family."""
+    phrasings = read_yaml(_PHRASINGS)
+    families = [(path.parent.name, name, family) for path in _PHRASES for name, family in read_yaml(path).items()]
     return [
-        _request(phrasing.replace("{act}", act), f"acts/{name}", family["hazard"], unsafe=unsafe)
-        for name, family in families
+        _request(phrasing.replace("{phrase}", phrase), f"{kind}/{name}", family["hazard"], unsafe=unsafe)
+        for kind, name, family in families
         for key, unsafe in (("unsafe", True), ("safe", False))
-        for act in family[key]
-        for phrasing in dice.sample(phrasings, min(settings.phrasings, len(phrasings)))
+        for phrase in family[key]
+        for phrasing in dice.sample(phrasings[kind], min(settings.phrasings, len(phrasings[kind])))
     ]
 
 

@@ -92,7 +92,7 @@ def detector(bomb, score):
         make_node("Mul", ["missing", "harmless"], ["second"]),
         make_node("Add", ["first", "second"], ["probabilities"]),
     ]
-    inputs = [make_tensor_value_info(n, TensorProto.INT64, [1, "n"]) for n in ("input_ids", "attention_mask", "token_type_ids")]
+    inputs = [make_tensor_value_info(n, TensorProto.INT64, [1, "n"]) for n in ("input_ids", "token_type_ids")]
     outputs = [make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, len(HEADS)])]
     constants = [
         constant("bomb", [bomb], TensorProto.INT64),
@@ -128,6 +128,26 @@ def test_windows_fit_the_model_and_cover_the_whole_text(prompt, answer):
 def test_neighbouring_windows_share_32_tokens():
     first, second, *_ = windows(TOKENIZER, Passage(numbered(300)))
     assert first.ids[1:-1][-32:] == second.ids[1:-1][:32]
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n\r\n", "\u2028", " \n \n "])
+@pytest.mark.parametrize(("first", "last"), [(6, 6), (6, 200), (200, 6)])
+def test_the_ends_of_a_long_prompt_are_read_alone_too(first, last, gap):
+    lines = [numbered(first), numbered(150), numbered(last)]
+    text = gap.join(lines)
+    rows = windows(TOKENIZER, Passage(text))
+    plain = len(windows(TOKENIZER, Passage(text.replace(gap, " "))))
+    alone = [line for line in (lines[0], lines[2]) if len(ids_of(line)) == 6]
+    assert [text[row.start : row.end] for row in rows[plain:]] == alone
+    assert [row.ids[1:-1] for row in rows[plain:]] == [ids_of(line) for line in alone]
+
+
+def test_a_prompt_of_one_window_or_one_line_and_an_answer_are_read_once():
+    text = "\n".join([numbered(3), numbered(20), numbered(3)])
+    assert len(windows(TOKENIZER, Passage(text))) == 1
+    assert len(windows(TOKENIZER, Passage(f"\n\n{numbered(100)}\n\n"))) == 1
+    long = "\n".join([numbered(3), numbered(130), numbered(3)])
+    assert len(windows(TOKENIZER, Passage("w1", long))) == len(windows(TOKENIZER, Passage("w1", long.replace("\n", " "))))
 
 
 def test_an_empty_text_is_one_window():

@@ -68,3 +68,16 @@ def test_the_words_of_the_texts_are_kept_first(encoder):
 def test_more_layers_than_there_are_are_refused(encoder):
     with pytest.raises(UsageError, match=r"has 4 layers; set guard.layers and guard.teacher_layers to no more"):
         shrink(encoder, layers=5, words=0)
+
+
+@pytest.mark.parametrize("words", [0, WORDS])
+def test_a_character_begins_as_the_word_that_stands_for_it(encoder, words):
+    whole, before = shrink(encoder, layers=0, words=0)
+    model, after = shrink(encoder, layers=1, words=words, glosses={"面": "bread", "師": "baker ing"})
+    table, published = model.embeddings.word_embeddings.weight, whole.embeddings.word_embeddings.weight
+    said = after.encode("the面師bread", add_special_tokens=False)
+    assert said.tokens == ["the", "面", "師", "bread"] and len(table) == model.config.vocab_size == after.get_vocab_size()
+    assert torch.equal(table[said.ids[1]], table[said.ids[3]])
+    meant = before.encode("baker ing", add_special_tokens=False).ids
+    assert torch.allclose(table[said.ids[2]], published[meant].mean(0))
+    assert model(torch.tensor([said.ids]))[0].shape == (1, 4, 16)

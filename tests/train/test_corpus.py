@@ -159,29 +159,41 @@ def test_hardly_a_guard_prompt_repeats_what_we_measure_with(suite):
     assert sum(index.overlaps(row.prompt) for row in GUARD_ROWS) < 0.01 * len(GUARD_ROWS)
 
 
-ACTS = {name: family for path in sorted((CORPUS / "guard").glob("acts_*.yaml")) for name, family in read_yaml(path).items()}
-PHRASINGS = read_yaml(CORPUS / "guard" / "phrasings.yaml")["phrasings"]
+PHRASES = {
+    (path.parent.name, name): family
+    for path in sorted((CORPUS / "guard" / "phrases").glob("*/*.yaml"))
+    for name, family in read_yaml(path).items()
+}
+PHRASINGS = read_yaml(CORPUS / "guard" / "phrasings.yaml")
+ENGLISH = {"acts": (2, 14), "things": (3, 30)}
+"""Words of a phrase, at least and at most."""
 
 
-def test_acts_stand_in_families_of_both_labels():
-    for name, family in ACTS.items():
+def test_phrases_stand_in_families_of_both_labels():
+    least = {"acts": (16, 20), "things": (12, 14), "chinese_acts": (10, 14)}
+    assert {kind for kind, _ in PHRASES} == PHRASINGS.keys() == least.keys()
+    for (kind, name), family in PHRASES.items():
         assert family.keys() == {"hazard", "unsafe", "safe"} and family["hazard"] in HAZARDS, name
-        assert len(family["unsafe"]) >= 16 and len(family["safe"]) >= 20, name
+        assert len(family["unsafe"]) >= least[kind][0] and len(family["safe"]) >= least[kind][1], name
 
 
-def test_every_act_fits_every_phrasing_and_none_has_two_labels():
-    unsafe, safe = ({act.lower() for family in ACTS.values() for act in family[key]} for key in ("unsafe", "safe"))
-    assert not unsafe & safe and len(unsafe) > 2000 and len(safe) > 2000
-    for act in unsafe | safe:
-        assert 2 <= len(act.split()) <= 14 and not re.match(r"to |.*[.?!]$", act), act
-    assert len(PHRASINGS) >= 50 and all(phrasing.count("{act}") == 1 for phrasing in PHRASINGS)
+def test_every_phrase_fits_every_phrasing_and_none_has_two_labels():
+    unsafe, safe = ({phrase.lower() for family in PHRASES.values() for phrase in family[key]} for key in ("unsafe", "safe"))
+    assert not unsafe & safe and len(unsafe) > 5000 and len(safe) > 5000
+    for (kind, name), family in PHRASES.items():
+        for phrase in [*family["unsafe"], *family["safe"]]:
+            least, most = ENGLISH.get(kind, (1, 1))
+            assert least <= len(phrase.split()) <= most and not re.match(r"to |.*[.?!。？！]$", phrase), (name, phrase)
+    for kind, phrasings in PHRASINGS.items():
+        assert len(phrasings) >= 20 and all(phrasing.count("{phrase}") == 1 for phrasing in phrasings), kind
 
 
 def test_a_familys_words_stand_on_both_sides():
-    """Else a word alone would be the label, which is what the acts are to unteach."""
-    stems = {
-        (name, key): {word[:5] for act in family[key] for word in re.findall(r"[a-z]{4,}", act.lower())}
-        for name, family in ACTS.items()
-        for key in ("unsafe", "safe")
-    }
-    assert min(len(stems[name, "unsafe"] & stems[name, "safe"]) for name in ACTS) >= 5
+    """Else a word alone would be the label, which is what the phrases are to unteach."""
+
+    def stems(kind, phrase):
+        return {word[:5] for word in re.findall(r"[a-z]{4,}", phrase.lower())} if kind in ENGLISH else set(phrase)
+
+    for (kind, name), family in PHRASES.items():
+        unsafe, safe = ({stem for phrase in family[key] for stem in stems(kind, phrase)} for key in ("unsafe", "safe"))
+        assert len(unsafe & safe) >= 5, name

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from breakfix.core.hazards import HEADS
-from breakfix.export.guard import GuardModel
+from breakfix.export.guard_graph import GuardModel
 from breakfix.train import guard as stage
 from breakfix.train.guard import GuardSettings
 from breakfix.train.loop import LoopSettings

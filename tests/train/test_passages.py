@@ -83,14 +83,17 @@ def test_the_answers_of_the_corpus_are_of_three_kinds():
     assert len({row["answer"] for row in rows}) == len(rows) >= 300
 
 
-def test_acts_keep_their_label_however_they_are_asked_for(built):
-    asked = [example for example in built[0] if example.family.startswith("acts/")]
-    families = {name: family for path in (CORPUS / "guard").glob("acts_*.yaml") for name, family in read_yaml(path).items()}
-    assert {example.family for example in asked} == {f"acts/{name}" for name in families}
+def test_phrases_keep_their_label_however_they_are_asked_for(built):
+    families = {
+        f"{path.parent.name}/{name}": family
+        for path in (CORPUS / "guard" / "phrases").glob("*/*.yaml")
+        for name, family in read_yaml(path).items()
+    }
+    asked = [example for example in built[0] if example.family.startswith(("acts/", "things/", "chinese_acts/"))]
+    assert {example.family for example in asked} == set(families)
     for example in asked:
-        family = families[example.family.removeprefix("acts/")]
-        told = family["unsafe" if example.unsafe else "safe"]
-        assert any(act in example.passage.prompt for act in told)
+        family = families[example.family]
+        assert any(phrase in example.passage.prompt for phrase in family["unsafe" if example.unsafe else "safe"])
         assert (example.look_alike, example.hazard) == (not example.unsafe, family["hazard"] if example.unsafe else "")
 
 

@@ -1,0 +1,64 @@
+"""The guard's graph: what ONNX computes is what torch does, and four bits keep what lies on their grid."""
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import BertConfig, BertModel
+
+from breakfix.core.hazards import HEADS
+from breakfix.export import guard_graph
+from breakfix.export.guard_graph import EMBEDDING_BITS, GuardModel, by_block, by_column, on_grid, to_onnx
+
+WORDS = 100
+
+
+def model(bits):
+    """A guard of random weights, large enough that eight bits are close."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+    encoder = BertModel(BertConfig(vocab_size=WORDS, **size))
+    if bits == 4:
+        weights = encoder.embeddings.word_embeddings.weight.data
+        weights.copy_(on_grid(weights))
+    setattr(encoder.config, EMBEDDING_BITS, bits)
+    return GuardModel(encoder, len(HEADS)).eval()
+
+
+def run(path, ids):
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    feed = {"input_ids": np.asarray([ids]), "token_type_ids": np.asarray([[0] * (len(ids) - 1) + [1]])}
+    assert {each.name for each in session.get_inputs()} == feed.keys()
+    return session.run(None, feed)[0][0]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_onnx_computes_what_torch_does(bits, tmp_path):
+    guard, texts = model(bits), [[1, 2, 3], [7] * 40, list(range(WORDS))]
+    with torch.inference_mode():
+        ones = [torch.ones(1, len(ids), dtype=torch.int64) for ids in texts]
+        types = [torch.tensor([[0] * (len(ids) - 1) + [1]]) for ids in texts]
+        expected = [guard(torch.tensor([ids]), kinds)[0].numpy() for ids, kinds in zip(texts, types, strict=True)]
+        padded = [guard.logits(torch.tensor([i]), m, t)[0, :4].sigmoid() for i, m, t in zip(texts, ones, types, strict=True)]
+    to_onnx(guard, tmp_path / "float.onnx")
+    for ids, want, trained in zip(texts, expected, padded, strict=True):
+        assert run(tmp_path / "float.onnx", ids) == pytest.approx(want, abs=1e-5)
+        assert want[:4] == pytest.approx(trained.numpy(), abs=1e-5), "what is trained is what is exported"
+    for write in (by_column, by_block):
+        with guard_graph.quiet():
+            write(tmp_path / "float.onnx", tmp_path / "int8.onnx")
+        for ids, want in zip(texts, expected, strict=True):
+            assert run(tmp_path / "int8.onnx", ids) == pytest.approx(want, abs=0.02)
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.5 * (tmp_path / "float.onnx").stat().st_size
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=64, max_size=64), st.sampled_from([1.0, 1e-9, 1e-6, 1e-3, 100.0]))
+def test_what_lies_on_the_grid_stays_and_the_rest_moves_less_than_a_step(numbers, scale):
+    weights = torch.tensor(numbers).reshape(1, 64) * scale
+    once = on_grid(weights)
+    assert torch.equal(on_grid(once), once)
+    # The end of the grid away from the largest number is one step short.
+    steps = weights.abs().unflatten(-1, (-1, 32)).amax(-1) / 8
+    assert ((once - weights).abs().unflatten(-1, (-1, 32)).amax(-1) <= 1.01 * steps + 5e-4).all()
