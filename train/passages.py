@@ -32,6 +32,8 @@ class PassageSettings:
 
     framed: int = 6
     """Requests put into each framing, half of them harmful."""
+    framings: int = 0
+    """Framings used, drawn from all; 0 uses all."""
     identities: int = 12
     """Groups put into each identity template."""
     phrasings: int = 2
@@ -99,6 +101,7 @@ def build(
     ]
     bare += _identities(settings, dice) + _phrases(settings, dice)
     framings = [row for path in _FRAMINGS for row in read_jsonl(path, ("family", "kind", "template"))]
+    framings = dice.sample(framings, min(settings.framings, len(framings))) if settings.framings else framings
     kept = _kept(settings, {example.family for example in bare})
     kept |= _kept(settings, {f"framing/{framing['family']}" for framing in framings})
     framed = [example for framing in framings for example in _framed(framing, bare, kept, settings, dice)]

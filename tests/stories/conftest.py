@@ -73,7 +73,7 @@ def tiny_settings(tiny) -> list[str]:
         "int4": "{context: 512, algorithm: default, embedding_bits: 4, over_refusal: 0.5}",
         "ready_guard": "''",
         "guard.encoder": tiny / "encoder",
-        "guard.passages": "{framed: 2, identities: 1, answers: 50, calibration: 0.5}",
+        "guard.passages": "{framed: 2, framings: 60, identities: 1, phrasings: 0, answers: 50, calibration: 0.5}",
         "guard.loop.save_steps": 2,
         "guard.layers": 1,
         "guard.teacher_layers": 2,
