@@ -112,12 +112,13 @@ def train_guard(data: Data, out: Out, recipe: RecipeName = "demo", overrides: Ov
     from .core.artifact import beside
     from .eval import suites
     from .export.guard import export_guard
+    from .train.guard import teach_guard
     from .train.guard import train_guard as fit
 
     settings = _recipe(recipe, overrides)
-    held_out, larger = suites.registered(settings.eval.suites), settings.guard.teacher()
-    teacher = fit(larger, data, held_out, beside(out, "-teacher")).path if larger else None
-    classifier = fit(settings.guard, data, held_out, beside(out, "-classifier"), teacher)
+    guard, held_out = settings.guard, suites.registered(settings.eval.suites)
+    teacher = teach_guard(guard, data, held_out, beside(out, "-teacher")).path if guard.teacher.encoder else None
+    classifier = fit(guard, data, held_out, beside(out, "-classifier"), teacher)
     _done(export_guard(settings.guard_export, classifier.path, out))
 
 

@@ -39,9 +39,7 @@ def shrink(
     tokenizer.no_truncation()
     model: Any = AutoModel.from_pretrained(encoder)
     if layers > len(model.encoder.layer):
-        raise UsageError(
-            f"{encoder} has {len(model.encoder.layer)} layers; set guard.layers and guard.teacher_layers to no more"
-        )
+        raise UsageError(f"{encoder} has {len(model.encoder.layer)} layers; set guard.layers to no more")
     if layers:
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers = layers

@@ -29,7 +29,7 @@ from ..guardrails.guard import SHIPPED, Guard
 from ..runtime.genai import GenAIEngine
 from .curate import CurateSettings, curate
 from .dpo import DpoSettings, dpo
-from .guard import GuardSettings, train_guard
+from .guard import GuardSettings, teach_guard, train_guard
 from .preferences import PreferenceSettings, preferences
 from .sft import SftSettings, sft
 
@@ -96,8 +96,13 @@ def cycle(recipe: CycleRecipe, out: Path) -> Artifact:
 
 def fetch_all(recipe: CycleRecipe) -> None:
     """Fetch every source that the recipe names, so that a missing network shows at once and not after an hour."""
-    wanted = [recipe.base] if recipe.ready_guard else [recipe.base, recipe.guard.encoder]
-    wanted += [text.partition("=")[2] for text in recipe.curate.sources if "=" in text]
+    read = [*recipe.curate.sources]
+    wanted = [recipe.base]
+    if not recipe.ready_guard:
+        teacher = recipe.guard.teacher
+        wanted += [recipe.guard.encoder, *([teacher.encoder] if teacher.encoder else [])]
+        read += teacher.unlabelled
+    wanted += [text.partition("=")[2] for text in read if "=" in text]
     for text in wanted:
         sources.fetch(text)
 
@@ -140,13 +145,11 @@ def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> 
     if recipe.ready_guard:
         ready = artifact.load(SHIPPED if recipe.ready_guard == "shipped" else recipe.ready_guard, "guard")
         return [Stage("guard", lambda: artifact.copy(ready, out / "guard"))]
-    teacher = recipe.guard.teacher()
+    guard, data = recipe.guard, out / "data"
+    teacher = out / "teacher" if guard.teacher.encoder else None
     return [
-        *([Stage("teacher", lambda: train_guard(teacher, out / "data", held_out, out / "teacher"))] if teacher else []),
-        Stage(
-            "classifier",
-            lambda: train_guard(recipe.guard, out / "data", held_out, out / "classifier", out / "teacher" if teacher else None),
-        ),
+        *([Stage("teacher", lambda: teach_guard(guard, data, held_out, out / "teacher"))] if teacher else []),
+        Stage("classifier", lambda: train_guard(guard, data, held_out, out / "classifier", teacher)),
         Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
     ]
 

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.artifact import Artifact
 from ..core.jsonl import read_jsonl
 from ..core.recipe import read_yaml
 from ..eval.judge import ActJudge
+from ..eval.suites import Suite
 from ..guardrails.classifier import Passage
+from .curate import BASE_ANSWERS, ROWS
+from .overlap import OverlapIndex
 from .rows import CORPUS, OWN_LICENCE
 
 _FRAMINGS = (CORPUS / "wrappers.jsonl", CORPUS / "guard" / "wrappers.jsonl")
@@ -65,6 +69,16 @@ class Example(NamedTuple):
     core: str = ""
     """The request that stands in a framing; the rest of the text asks for nothing."""
 
+    @property
+    def request(self) -> str:
+        """Return what is asked for, without its framing."""
+        return self.core or self.passage.prompt
+
+    @property
+    def is_bare_request(self) -> bool:
+        """Tell whether it is a request and nothing else."""
+        return self.passage.answer is None and not self.core
+
 
 def digest() -> str:
     """Return the sha256 of the files that are read beside the dataset, and of their names, which tell what they hold."""
@@ -77,6 +91,28 @@ def glosses() -> dict[str, str]:
     """Return the English word that stands for each Chinese character."""
     lines = [line.split(maxsplit=1) for line in _CHARACTERS.read_text(encoding="utf-8").splitlines()]
     return {character: gloss for characters, gloss in lines for character in characters}
+
+
+@dataclass(frozen=True)
+class Material:
+    """All passages, those that are kept for calibration apart."""
+
+    training: list[Example]
+    calibration: list[Example]
+    measured: OverlapIndex
+    """The prompts that are measured with."""
+    overlaps: int
+    """Passages that were left out because of them."""
+
+
+def material(settings: PassageSettings, overlap_words: int, dataset: Artifact, suites: Sequence[Suite]) -> Material:
+    """Build the passages of a `dataset`, without those that share `overlap_words` words in a row with a suite's prompt."""
+    rows, base_answers = read_jsonl(dataset.path / ROWS), read_jsonl(dataset.path / BASE_ANSWERS)
+    built, kept = build(settings, rows, base_answers)
+    measured = OverlapIndex((x.prompt for suite in suites for x in suite.samples), overlap_words)
+    clean = [example for example in built if not measured.overlaps(example.passage.prompt)]
+    parts = [[example for example in clean if (example.family in kept) == held] for held in (False, True)]
+    return Material(parts[0], parts[1], measured, len(built) - len(clean))
 
 
 def build(
@@ -107,7 +143,7 @@ def build(
     framed = [example for framing in framings for example in _framed(framing, bare, kept, settings, dice)]
     found = bare + framed + _answers(settings, rows, base_answers, dice)
     held = {example.passage.prompt for example in found if example.family in kept}
-    return [e for e in found if e.family in kept or (e.core or e.passage.prompt) not in held], kept
+    return [e for e in found if e.family in kept or e.request not in held], kept
 
 
 def _without_excess(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:

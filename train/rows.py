@@ -1,10 +1,12 @@
 """The rows training is made of, and the readers that bring them in: each row keeps its origin and its licence."""
 
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import yaml
 
@@ -14,6 +16,9 @@ from ..core.jsonl import read_jsonl
 
 CORPUS = Path(__file__).parent / "corpus"
 OWN_LICENCE = "Apache-2.0"
+Anything = TypeVar("Anything")
+_LEAST_WORDS = 5
+"""Of a turn that says by itself what it asks for."""
 
 
 class Row(NamedTuple):
@@ -47,10 +52,15 @@ def read_source(text: str) -> list[Row]:
         raise UsageError(
             f"{text} is no training source; write authored, authored-guard, or one of {', '.join(READERS)} as READER=SOURCE"
         )
-    try:
-        return list(READERS[reader](sources.fetch(source)))
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{source} cannot be read as {reader}; check that it is the published file") from error
+    return _from(source, reader, READERS[reader])
+
+
+def read_texts(text: str) -> list[str]:
+    """Read the requests of a source, READER=SOURCE, that nobody's label is wanted of. Raises what `read_source` raises."""
+    reader, _, source = text.partition("=")
+    if reader not in TEXT_READERS:
+        return [row.prompt for row in read_source(text)]
+    return _from(source, reader, TEXT_READERS[reader])
 
 
 def pair_file_hazard(path: Path) -> str:
@@ -61,6 +71,13 @@ def pair_file_hazard(path: Path) -> str:
 def pair_of(row: Row) -> str:
     """Return what the two halves of a minimal pair have in common; for any other row its id."""
     return row.id.removesuffix("-unsafe").removesuffix("-safe")
+
+
+def _from(source: str, reader: str, read: Callable[[Path], Iterator[Anything]]) -> list[Anything]:
+    try:
+        return list(read(sources.fetch(source)))
+    except (AttributeError, KeyError, TypeError, ValueError, EOFError, gzip.BadGzipFile, zlib.error, yaml.YAMLError) as error:
+        raise DataError(f"{source} cannot be read as {reader}; check that it is the published file") from error
 
 
 def _authored() -> Iterator[Row]:
@@ -109,7 +126,7 @@ def _ailuminate(path: Path) -> Iterator[Row]:
 
 def _harmfulqa(path: Path) -> Iterator[Row]:
     """Read HarmfulQA (Bhardwaj and Poria 2023, Apache-2.0): questions only."""
-    for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+    for number, row in enumerate(json.loads(_in(path, "data_for_hub.json").read_text(encoding="utf-8"))):
         yield _request(f"harmfulqa-{number:04d}", row["question"], "harmfulqa", "Apache-2.0")
 
 
@@ -122,7 +139,7 @@ def _frr(path: Path) -> Iterator[Row]:
 
 def _catqa(path: Path) -> Iterator[Row]:
     """Read CategoricalHarmfulQA (Bhardwaj et al. 2024, Apache-2.0): questions by category, in one of its languages."""
-    number = 0
+    path, number = _in(path, "catqa_english.json"), 0
     for topics in json.loads(path.read_text(encoding="utf-8")).values():
         for questions in topics.values():
             for question in questions:
@@ -132,7 +149,7 @@ def _catqa(path: Path) -> Iterator[Row]:
 
 def _hatecheck(path: Path) -> Iterator[Row]:
     """Read HateCheck (Röttger et al. 2021, CC-BY-4.0): hateful statements, and others that only look like it."""
-    with path.open(encoding="utf-8", newline="") as handle:
+    with _in(path, "test.csv").open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
             label = "unsafe" if row["label_gold"] == "hateful" else "safe"
             at, family = f"hatecheck-{row['case_id']}", f"hatecheck/{row['functionality']}"
@@ -144,6 +161,21 @@ def _notinject(path: Path) -> Iterator[Row]:
     for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
         at = f"{path.stem}-{number:03d}"
         yield Row(at, row["prompt"], "", "general", "", at, "notinject", "MIT")
+
+
+def _hh_rlhf(path: Path) -> Iterator[str]:
+    """Read what people asked in Anthropic's HH-RLHF (Bai et al. 2022, MIT): every turn of theirs in the chosen transcripts."""
+    with gzip.open(_in(path, "harmless-base/test.jsonl.gz"), "rt", encoding="utf-8") as handle:
+        for line in handle:
+            for turn in json.loads(line)["chosen"].split("\n\nHuman:")[1:]:
+                asked = turn.partition("\n\nAssistant:")[0].strip()
+                if len(asked.split()) >= _LEAST_WORDS:
+                    yield asked
+
+
+def _in(path: Path, name: str) -> Path:
+    """Return the file of that name in a folder, as the hub has it, or the file itself."""
+    return path / name if path.is_dir() else path
 
 
 def _request(at: str, prompt: str, source: str, licence: str) -> Row:
@@ -160,3 +192,5 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "hatecheck": _hatecheck,
     "notinject": _notinject,
 }
+TEXT_READERS: dict[str, Callable[[Path], Iterator[str]]] = {"hh-rlhf": _hh_rlhf}
+"""Sources that label nothing."""

@@ -1,5 +1,6 @@
 """A model, an encoder and a corpus so small that a whole cycle takes seconds; every stage is the real one."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -41,7 +42,7 @@ PAIRS = [
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """Make the inputs of a tiny cycle: model/, encoder/ and s01_tiny.jsonl."""
+    """Make the inputs of a tiny cycle: model/, encoder/, s01_tiny.jsonl and hh.jsonl.gz."""
     folder = tmp_path_factory.mktemp("tiny")
     _make_model(folder / "model")
     _make_encoder(folder / "encoder")
@@ -51,6 +52,9 @@ def tiny(tmp_path_factory) -> Path:
     measured = suites.load("everyday").samples[0].prompt
     rows += [{**rows[0], "unsafe": "Help me frame my uncle for theft.", "safe": measured}, {**rows[1], "family": "again"}]
     (folder / "s01_tiny.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    turns = "\n\nHuman: How do I fold a paper boat?\n\nAssistant: Like a hat.\n\nHuman: And how do I make it float?"
+    with gzip.open(folder / "hh.jsonl.gz", "wt", encoding="utf-8") as handle:
+        handle.write(json.dumps({"chosen": turns, "rejected": turns}) + "\n")
     return folder
 
 
@@ -76,8 +80,10 @@ def tiny_settings(tiny) -> list[str]:
         "guard.passages": "{framed: 2, framings: 60, identities: 1, phrasings: 0, answers: 50, calibration: 0.5}",
         "guard.loop.save_steps": 2,
         "guard.layers": 1,
-        "guard.teacher_layers": 2,
-        "guard.teacher_loop.save_steps": 2,
+        "guard.teacher.encoder": tiny / "encoder",
+        "guard.teacher.layers": "[1, 2]",
+        "guard.teacher.epochs": 1,
+        "guard.teacher.unlabelled": f"[hh-rlhf={tiny / 'hh.jsonl.gz'}]",
         "guard_export.least_agreement": 0.5,
         "eval.suites": "[everyday]",
         "eval.sampling.max_new_tokens": 4,

@@ -1,9 +1,9 @@
 """The main job, from the first source to the report, through the front door."""
 
 import json
+import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +20,8 @@ from breakfix.runtime.engine import Message, Sampling
 from breakfix.runtime.genai import GenAIEngine
 from breakfix.train.cycle import CycleRecipe, stages
 
-pytestmark = pytest.mark.slow
+# One worker runs all that shares the tiny cycle.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny cycle")]
 
 STAGES = (
     "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "int4", "teacher", "classifier", "guard",
@@ -31,6 +32,13 @@ WITHOUT_NETWORK = (
     "import socket, sys\n"
     "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
     "socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse\n"
+    "from breakfix.cli import main\n"
+    "main()\n"
+)
+SILENTLY = (
+    "import os, sys\n"
+    "sys.argv, sys.stdout = ['breakfix', *{words!r}], open(os.devnull, 'w')\n"
+    "sys.stderr = sys.stdout\n"
     "from breakfix.cli import main\n"
     "main()\n"
 )
@@ -109,10 +117,13 @@ def test_another_recipe_for_the_same_folder_is_refused(breakfix, tiny_cycle, tin
 
 def test_killed_in_every_stage_and_started_again_it_ends_with_the_same_ids(tiny_cycle, tiny_settings, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "breakfix.cli", "train", "cycle", "--out", str(out), *tiny_settings]
+    words = ["train", "cycle", "--out", str(out), *map(str, tiny_settings)]
+    # Each run is a process of its own, forked from one that has imported everything: importing took most of the time.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["trl", "breakfix.cli", "breakfix.train.cycle"])
     for stage in STAGES:
-        _kill_in(stage, command, out)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+        _kill_in(stage, processes.Process(target=exec, args=(SILENTLY.format(words=words),)), out)
+    done = subprocess.run([sys.executable, "-m", "breakfix.cli", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert ids(out) == ids(tiny_cycle)
 
@@ -178,18 +189,18 @@ def test_two_processes_train_one_adapter(stage, parts, tiny_cycle, tiny_settings
     assert two.facts["steps"] < one.facts["steps"], "two processes share the rows of a step"
 
 
-def _kill_in(stage: str, command: list[str], out: Path) -> None:
+def _kill_in(stage: str, process: multiprocessing.process.BaseProcess, out: Path) -> None:
     """Start the cycle and SIGKILL it while the stage is at work; training stages once they have saved a checkpoint."""
     partial, finished = out / f"{stage}.partial", out / stage / artifact.MANIFEST
     sign = "scratch/checkpoints/checkpoint-*/trainer_state.json" if stage in ("sft", "dpo", "classifier") else artifact.ORDER
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.start()
     try:
         while not any(partial.glob(sign)) and not finished.exists():
-            assert process.poll() is None, f"the cycle ended before {stage}"
+            assert process.is_alive(), f"the cycle ended before {stage}"
             time.sleep(0.002)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
 
 
 def test_the_int4_model_refuses_as_many_look_alikes_as_told(tiny_cycle):

@@ -11,7 +11,7 @@ from breakfix.eval.suites import load
 from breakfix.eval.torch_engine import TorchEngine
 from breakfix.runtime.engine import Sampling
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny cycle")]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_a_judge_is_measured_and_its_card_corrects_a_report(breakfix, tiny_cycle
     answers = [("I can't help with that.", 1)] * 20 + [("Stir it well.", 0)] * 20 + [("Ask somebody else, please.", 1)]
     labels.write_text("request,answer,refused\n" + "".join(f'q,"{answer}",{refused}\n' for answer, refused in answers))
     done = breakfix("eval", "judge", labels, "--out", tmp_path / "card")
-    assert done.returncode == 0 and "on 41 answers labelled by people: refusal kappa 0.951" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "on 41 answers labelled by people (`" in done.stdout and "): refusal kappa 0.951 [" in done.stdout
     records = tiny_cycle / "records-base"
     compared = breakfix("eval", "compare", records, "--out", tmp_path / "report", "--judge", tmp_path / "card")
     assert compared.returncode == 0, compared.stderr

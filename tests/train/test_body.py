@@ -66,7 +66,7 @@ def test_the_words_of_the_texts_are_kept_first(encoder):
 
 
 def test_more_layers_than_there_are_are_refused(encoder):
-    with pytest.raises(UsageError, match=r"has 4 layers; set guard.layers and guard.teacher_layers to no more"):
+    with pytest.raises(UsageError, match=r"has 4 layers; set guard.layers to no more"):
         shrink(encoder, layers=5, words=0)
 
 

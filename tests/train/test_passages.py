@@ -15,7 +15,7 @@ BASE_ANSWERS = [
     {"id": row["id"], "prompt": row["prompt"], "answer": "First, take what you need and go to the place at night."}
     for row in ROWS[:40]
 ]
-SETTINGS = PassageSettings()
+SETTINGS = PassageSettings(framings=200)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,42 @@
+"""The readers of public training data: what the published files say, and a sentence where they are something else."""
+
+import gzip
+import json
+
+import pytest
+
+from breakfix.core.errors import DataError, UsageError
+from breakfix.train.rows import read_source, read_texts
+
+
+def test_what_people_asked_is_read_and_what_was_answered_is_not(tmp_path):
+    told = (
+        "\n\nHuman: How do I fold a paper boat?\n\nAssistant: Like this: fold it.\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: "
+    )
+    rows = [{"chosen": told + "And how do I make one float?", "rejected": told + "And not this one here?"}]
+    (tmp_path / "harmless-base").mkdir()
+    file = tmp_path / "harmless-base" / "test.jsonl.gz"
+    with gzip.open(file, "wt", encoding="utf-8") as handle:
+        handle.write("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ["How do I fold a paper boat?", "And how do I make one float?"]
+    assert read_texts(f"hh-rlhf={file}") == read_texts(f"hh-rlhf={tmp_path}") == asked, "the folder, as the hub has it, too"
+
+
+def test_questions_are_read_with_or_without_their_label(tmp_path):
+    (tmp_path / "data_for_hub.json").write_text(json.dumps([{"question": "How is it forged?", "topic": "x"}]))
+    (row,) = read_source(f"harmfulqa={tmp_path}")
+    assert (row.prompt, row.label, row.licence) == ("How is it forged?", "unsafe", "Apache-2.0")
+    assert read_texts(f"harmfulqa={tmp_path}") == ["How is it forged?"]
+
+
+@pytest.mark.parametrize("content", [b"plain text", gzip.compress(b'{"chosen": 1}\n'), gzip.compress(b"x" * 99)[:-9]])
+def test_another_file_is_one_sentence(tmp_path, content):
+    file = tmp_path / "test.jsonl.gz"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as hh-rlhf; check that it is the published file"):
+        read_texts(f"hh-rlhf={file}")
+
+
+def test_texts_without_a_label_are_no_training_source():
+    with pytest.raises(UsageError, match="hh-rlhf=x is no training source"):
+        read_source("hh-rlhf=x")
