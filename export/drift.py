@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from scipy.special import log_softmax
 
@@ -25,6 +26,8 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 """Token ids -> raw outputs at each of them, shape (tokens, vocabulary)."""
 MARKDOWN, JSON = "drift.md", "drift.json"
 _PAST = "past_key_values"
+_PRUNES = "/lm_head/prune/"
+"""What the builder calls its step that keeps the last token alone."""
 
 
 class Text(NamedTuple):
@@ -66,20 +69,45 @@ class Drift:
 
 
 def int4_logits(folder: Path, threads: int = 0) -> Logits:
-    """Open an int4 artifact on ONNX Runtime's CPU kernels. Raises ExportError when its graph is not one of the builder's."""
+    """Open an int4 artifact on ONNX Runtime's CPU kernels. Raises ExportError when its graph is not one of the builder's.
+
+    The graph that ships computes the outputs of the last token alone; this one is the same with that step left out.
+    """
+    path = artifact.load(folder, "int4").path
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    path = artifact.load(folder, "int4").path
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
     try:
         decoder = json.loads((path / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
         nothing = np.zeros((1, decoder["num_key_value_heads"], 0, decoder["head_size"]), np.float32)
-        session = ort.InferenceSession(str(path / decoder["filename"]), options, providers=["CPUExecutionProvider"])
+        graph = onnx.load(str(path / decoder["filename"]), load_external_data=False)
+        _read_all(graph.graph)
+        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
         empty = {each.name: nothing for each in session.get_inputs() if each.name.startswith(_PAST)}
         session.run(["logits"], _feed([0], empty))
     except Exception as error:  # onnxruntime raises types of its own
         raise ExportError(f"{folder} does not run in onnxruntime ({error}); export it again") from error
     return lambda ids: np.asarray(session.run(["logits"], _feed(ids, empty))[0])[0]
+
+
+def _read_all(graph: onnx.GraphProto) -> None:
+    """Take out the builder's step that keeps the last token alone in front of the output head."""
+    nodes = {node.name: node for node in graph.node if node.name.startswith(_PRUNES)}
+    if not nodes:
+        return
+    gather, unsqueeze = (nodes[_PRUNES + kind] for kind in ("Gather", "Unsqueeze"))
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            if name == unsqueeze.output[0]:
+                node.input[at] = gather.input[0]
+    for node in nodes.values():
+        graph.node.remove(node)
+    # What was said of shapes behind it no longer holds.
+    del graph.value_info[:]
+    for output in graph.output:
+        if output.name == "logits":
+            output.type.tensor_type.shape.dim[1].dim_param = "sequence_length"
 
 
 def drift(reference: Logits, other: Logits, texts: Sequence[Text], inputs: Mapping[str, str], out: Path) -> Artifact:

@@ -31,9 +31,16 @@ class Figure(NamedTuple):
     unit: str
 
 
+_NEXT = "And which of them can stand the shade of a wall?"
+
+
 class _Round(NamedTuple):
     first_token: float
     tokens_a_second: float
+    next_first_token: float
+    """Of a second turn."""
+    read: int
+    """Tokens that the second turn read."""
 
 
 def bench(model: Path, guard: Path, rounds: int, tokens: int, policy: str = "default") -> list[Figure]:
@@ -54,6 +61,8 @@ def bench(model: Path, guard: Path, rounds: int, tokens: int, policy: str = "def
         Figure("first text, both rails", 1000 * median(r.first_token for r in guarded), "ms"),
         Figure("one turn, no guard", median(r.tokens_a_second for r in bare), "tokens/s"),
         Figure("one turn, both rails", median(r.tokens_a_second for r in guarded), "tokens/s"),
+        Figure("second turn, first text", 1000 * median(r.next_first_token for r in guarded), "ms"),
+        Figure("second turn, read", median(r.read for r in guarded), "tokens"),
         Figure("one input check", median(checks), "ms"),
         Figure("peak memory", _peak_memory(), "MB"),
         Figure("model folder", _size(engine.artifact.path), "MB"),
@@ -92,10 +101,16 @@ def _size(folder: Path) -> float:
 
 
 def _round(engine: GenAIEngine, start: Callable[[], Session]) -> _Round:
-    session, started = start(), time.perf_counter()
-    first, said = 0.0, ""
-    for piece in session.ask(_QUESTION):
+    session = start()
+    first, spent, said = _timed(session, _QUESTION)
+    tokens = len(engine.template.tokenizer.encode(said, add_special_tokens=False).ids)
+    return _Round(first, tokens / spent, _timed(session, _NEXT)[0], engine.read)
+
+
+def _timed(session: Session, text: str) -> tuple[float, float, str]:
+    """Return the seconds to the first text of a turn, those of the whole turn, and the answer."""
+    started, first, said = time.perf_counter(), 0.0, ""
+    for piece in session.ask(text):
         first = first or time.perf_counter() - started
         said += piece
-    tokens = len(engine.template.tokenizer.encode(said, add_special_tokens=False).ids)
-    return _Round(first, tokens / (time.perf_counter() - started))
+    return first, time.perf_counter() - started, said

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime_genai
@@ -21,6 +21,15 @@ og: Any = onnxruntime_genai
 
 _BATCH = 16
 _MOST_THREADS = 4
+_ROOM = 512
+"""Tokens that the first cache of a conversation holds; one that outgrows its cache gets one twice as large."""
+
+
+class _Kept(NamedTuple):
+    """A generator with what it has read and said, and how much it can hold."""
+
+    generator: Any
+    room: int
 
 
 class GenAIEngine:
@@ -40,6 +49,9 @@ class GenAIEngine:
         except Exception as error:  # genai raises RuntimeError and its own types
             raise EngineError(f"{folder} cannot be loaded by onnxruntime-genai; export it again") from error
         self._ends = set(self.artifact.facts["eos_token_ids"])
+        self.read = 0
+        """Tokens of the prompt that the latest streamed answer had to read; the others stood in the cache already."""
+        self._kept: _Kept | None = None
 
     @property
     def id(self) -> str:
@@ -47,19 +59,58 @@ class GenAIEngine:
         return self.artifact.id
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Yield one answer token by token, never a part of a character. Raises EngineError when it cannot."""
+        """Yield one answer token by token, never a part of a character. Raises EngineError when it cannot.
+
+        Of a conversation that goes on, what was read and said before is not read again. A first turn is read whole: what stands
+        in the cache can move the last bit of a score, and an answer that is measured must not depend on what was asked before.
+        """
         ids = self.template.encode(conversation)
+        goes_on = any(message.role == "assistant" for message in conversation)
+        most = self._most(len(ids), sampling)
         text_of = self.template.decode_stream()
         with _in_a_sentence():
-            generator = self._generator(1, len(ids), sampling)
-            generator.append_tokens(np.asarray([ids], np.int32))
-            while not generator.is_done():
-                generator.generate_next_token()
-                token = int(generator.get_next_tokens()[0])
+            kept = self._read(ids, most, sampling, goes_on=goes_on)
+            for _ in range(most - len(ids)):
+                kept.generator.generate_next_token()
+                token = int(kept.generator.get_next_tokens()[0])
                 if token in self._ends:
                     break
                 if text := text_of(token):
-                    yield text
+                    try:
+                        yield text
+                    except GeneratorExit:  # nobody wants the rest; what was read and said stands
+                        self._keep(kept, sampling)
+                        raise
+            self._keep(kept, sampling)
+
+    def _read(self, ids: list[int], most: int, sampling: Sampling, *, goes_on: bool) -> _Kept:
+        """Return a generator that has read just `ids` and has room for `most` tokens.
+
+        While it is in use it is nobody else's: a second stream beside this one reads for itself.
+        """
+        kept, self._kept = self._kept, None
+        shared = 0
+        if kept and kept.room >= most and goes_on and not sampling.temperature:
+            before = kept.generator.get_sequence(0).tolist()
+            # The last token is always read again: what comes next is predicted from it.
+            shared = _common(before, ids[:-1])
+            if shared < len(before):
+                kept.generator.rewind_to(shared)
+        else:
+            room = kept.room if kept and goes_on else _ROOM
+            kept = None  # frees its memory before the next one takes some
+            while room < most:
+                room *= 2
+            room = min(self.context, room)
+            kept = _Kept(self._generator(1, room, sampling), room)
+        kept.generator.append_tokens(np.asarray([ids[shared:]], np.int32))
+        self.read = len(ids) - shared
+        return kept
+
+    def _keep(self, kept: _Kept, sampling: Sampling) -> None:
+        """Keep a generator for the next turn. One that draws is not kept: its dice cannot be thrown again from the seed."""
+        if not sampling.temperature:
+            self._kept = kept
 
     def length(self, conversation: Conversation) -> int:
         """Return the tokens of the prompt."""
@@ -84,7 +135,7 @@ class GenAIEngine:
 
     def _batch(self, prompts: list[list[int]], sampling: Sampling) -> list[str]:
         with _in_a_sentence():
-            generator = self._generator(len(prompts), len(prompts[0]), sampling)
+            generator = self._generator(len(prompts), self._most(len(prompts[0]), sampling), sampling)
             generator.append_tokens(np.asarray(prompts, np.int32))
             while not generator.is_done():
                 generator.generate_next_token()
@@ -95,14 +146,19 @@ class GenAIEngine:
             answers.append(self.template.decode(ids[:end]))
         return answers
 
-    def _generator(self, batch: int, prompt_tokens: int, sampling: Sampling) -> Any:
+    def _most(self, prompt_tokens: int, sampling: Sampling) -> int:
+        """Return how many tokens prompt and answer have at most. Raises ConversationTooLong when no answer fits."""
         room = self.context - prompt_tokens
         if room < 1:
             raise ConversationTooLong(
                 f"the conversation has {prompt_tokens} tokens, the model reads {self.context}; shorten it"
             )
+        return prompt_tokens + min(room, sampling.max_new_tokens)
+
+    def _generator(self, batch: int, room: int, sampling: Sampling) -> Any:
+        """Return a generator with a cache for `room` tokens."""
         parameters = og.GeneratorParams(self._model)
-        options = {"batch_size": batch, "max_length": prompt_tokens + min(room, sampling.max_new_tokens)}
+        options = {"batch_size": batch, "max_length": room}
         if sampling.temperature > 0:
             options |= {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
             options |= {"top_k": 0, "random_seed": sampling.seed}
@@ -110,6 +166,12 @@ class GenAIEngine:
             options |= {"do_sample": False}
         parameters.set_search_options(**options)
         return og.Generator(self._model, parameters)
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two sequences share from their beginning."""
+    pairs = zip(first, second, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 def _threads() -> int:

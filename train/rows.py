@@ -125,9 +125,11 @@ def _ailuminate(path: Path) -> Iterator[Row]:
 
 
 def _harmfulqa(path: Path) -> Iterator[Row]:
-    """Read HarmfulQA (Bhardwaj and Poria 2023, Apache-2.0): questions only."""
-    for number, row in enumerate(json.loads(_in(path, "data_for_hub.json").read_text(encoding="utf-8"))):
-        yield _request(f"harmfulqa-{number:04d}", row["question"], "harmfulqa", "Apache-2.0")
+    """Read HarmfulQA (Bhardwaj and Poria 2023, Apache-2.0): the hub's list, or the authors' questions by topic."""
+    told = json.loads(_in(path, "data_for_hub.json").read_text(encoding="utf-8"))
+    questions = _by_topic(told) if isinstance(told, dict) else (row["question"] for row in told)
+    for number, question in enumerate(questions):
+        yield _request(f"harmfulqa-{number:04d}", question, "harmfulqa", "Apache-2.0")
 
 
 def _frr(path: Path) -> Iterator[Row]:
@@ -139,12 +141,13 @@ def _frr(path: Path) -> Iterator[Row]:
 
 def _catqa(path: Path) -> Iterator[Row]:
     """Read CategoricalHarmfulQA (Bhardwaj et al. 2024, Apache-2.0): questions by category, in one of its languages."""
-    path, number = _in(path, "catqa_english.json"), 0
-    for topics in json.loads(path.read_text(encoding="utf-8")).values():
-        for questions in topics.values():
-            for question in questions:
-                yield _request(f"{path.stem}-{number:03d}", question, "catqa", "Apache-2.0")
-                number += 1
+    path = _in(path, "catqa_english.json")
+    for number, question in enumerate(_by_topic(json.loads(path.read_text(encoding="utf-8")))):
+        yield _request(f"{path.stem}-{number:03d}", question, "catqa", "Apache-2.0")
+
+
+def _by_topic(told: dict[str, dict[str, list[str]]]) -> Iterator[str]:
+    return (question for topics in told.values() for questions in topics.values() for question in questions)
 
 
 def _hatecheck(path: Path) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from breakfix.eval.run import EvalSettings
 from breakfix.eval.torch_engine import TorchEngine
 from breakfix.runtime.engine import Message, Sampling
 from breakfix.runtime.genai import GenAIEngine
+from breakfix.runtime.session import Session
 from breakfix.train.cycle import CycleRecipe, stages
 
 # One worker runs all that shares the tiny cycle.
@@ -214,6 +215,40 @@ def test_the_int4_model_refuses_as_many_look_alikes_as_told(tiny_cycle):
     refused = said.count(engine.template.decode(pairs.facts["openings"]))
     assert told["refused_as_set"] == pytest.approx(refused / told["prompts"], abs=1e-4)
     assert len(asked) == told["prompts"] > 1 and refused == told["prompts"] // 2 != told["refused_as_built"] * told["prompts"]
+
+
+def test_a_turn_reads_only_what_is_new(tiny_cycle):
+    engine, fresh = GenAIEngine(tiny_cycle / "int4"), GenAIEngine(tiny_cycle / "int4")
+    talk: list[Message] = []
+    for number in range(6):
+        talk.append(Message("user", f"How do I bake {number} breads?"))
+        answer = "".join(engine.stream(talk, Sampling(8)))
+        # Another conversation on the same weights, which has seen nothing of this one.
+        assert answer == fresh.generate([talk], Sampling(8))[0]
+        new = engine.length(talk) - (engine.length(talk[:-2]) if number else 0)
+        assert engine.read <= new + 2, "the turn, and what the template writes around the last answer"
+        talk.append(Message("assistant", answer))
+    assert "".join(engine.stream(talk[:5], Sampling(8))) == talk[5].content and engine.read < 40, "asked again"
+    started = engine.stream(talk[:3], Sampling(8))
+    next(started)
+    beside = "".join(engine.stream(talk[:5], Sampling(8)))
+    assert beside == talk[5].content and engine.read == engine.length(talk[:5]), "two at once do not share a cache"
+    started.close()
+    assert "".join(engine.stream(talk[:3], Sampling(8))) == talk[3].content, "the rest that nobody wanted is forgotten"
+    drawn = ["".join(engine.stream(talk[:3], Sampling(8, temperature=1.0, seed=5))) for _ in range(2)]
+    assert drawn[0] == drawn[1], "the same dice from the same seed"
+
+
+def test_fifty_turns_keep_within_the_models_context(tiny_cycle):
+    engine = GenAIEngine(tiny_cycle / "int4")
+    session = Session(engine, None, Sampling(8))
+    forgotten = 0
+    for number in range(50):
+        said = "".join(session.ask(f"How do I bake {number} breads with so many words around it as one likes to type?"))
+        forgotten += session.last.forgotten
+        assert said == session.last.answer
+        assert engine._kept.room <= engine.context and engine.read <= engine.context
+    assert forgotten > 0, "the conversation outgrew the model and went on"
 
 
 def test_the_float_reference_answers_a_batch_as_it_answers_one(tiny_cycle):

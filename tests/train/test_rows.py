@@ -27,6 +27,10 @@ def test_questions_are_read_with_or_without_their_label(tmp_path):
     (row,) = read_source(f"harmfulqa={tmp_path}")
     assert (row.prompt, row.label, row.licence) == ("How is it forged?", "unsafe", "Apache-2.0")
     assert read_texts(f"harmfulqa={tmp_path}") == ["How is it forged?"]
+    by_topic = tmp_path / "questions.json"
+    by_topic.write_text(json.dumps({"crime": {"papers": ["How is it forged?", "Who sells it?"]}, "war": {"arms": ["Where?"]}}))
+    for reader in ("harmfulqa", "catqa"):
+        assert read_texts(f"{reader}={by_topic}") == ["How is it forged?", "Who sells it?", "Where?"]
 
 
 @pytest.mark.parametrize("content", [b"plain text", gzip.compress(b'{"chosen": 1}\n'), gzip.compress(b"x" * 99)[:-9]])
