@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -22,8 +22,9 @@ train = typer.Typer(
 )
 export = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Turn a checkpoint into what a phone runs.")
 evaluate = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure safety and over-refusal, and compare.")
+redteam = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Attack a model, and say where it is weakest.")
 guard = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask the guard.")
-for name, group in (("train", train), ("export", export), ("eval", evaluate), ("guard", guard)):
+for name, group in (("train", train), ("export", export), ("eval", evaluate), ("redteam", redteam), ("guard", guard)):
     app.add_typer(group, name=name)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make. A finished one of the same order is kept.")]
@@ -37,6 +38,11 @@ ChatGuard = Annotated[
     Path | None, typer.Option("--guard", help="Guard folder; by default the one beside the model, else the installed one.")
 ]
 PolicyName = Annotated[str, typer.Option("--policy", help="Policy by name or path.")]
+
+Measured = Annotated[str, typer.Argument(help="int4 or checkpoint folder, or an endpoint: http://HOST:PORT/v1#MODEL.")]
+MeasuredGuard = Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")]
+MeasuredPolicy = Annotated[str | None, typer.Option("--policy", help="Policy by name or path; by default `default`.")]
+SystemName = Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")]
 
 _INTERRUPTED = 130
 _MAKE_NOTHING = {"chat", "serve", "guard", "bench", "doctor"}
@@ -158,12 +164,12 @@ def export_int4(
 
 @evaluate.command("run")
 def eval_run(
-    model: Annotated[str, typer.Argument(help="int4 or checkpoint folder, or an endpoint: http://HOST:PORT/v1#MODEL.")],
+    model: Measured,
     out: Out,
     suite: SuiteNames = None,
-    guard_folder: Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")] = None,
-    policy: Annotated[str | None, typer.Option("--policy", help="Policy by name or path; by default `default`.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")] = None,
+    guard_folder: MeasuredGuard = None,
+    policy: MeasuredPolicy = None,
+    name: SystemName = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
 ) -> None:
     """Measure a model, with --guard behind both rails, on suites."""
@@ -171,17 +177,9 @@ def eval_run(
     from .eval.judge import ActJudge
     from .runtime.engine import Sampling
 
-    if policy is not None and guard_folder is None:
-        raise UsageError("--policy says what a guard does; name one with --guard")
-    engine = run.open_engine(model)
-    if guard_folder is not None:
-        from .eval.guarded import Guarded
-        from .guardrails.guard import Guard
-
-        engine = Guarded(engine, Guard.open(guard_folder, policy or "default"))
+    engine = _engine(model, guard_folder, policy)
     chosen = [suites.load(text) for text in suite or run.EvalSettings().suites]
-    called = name or (model.rpartition("#")[2] if "://" in model else Path(model).resolve().name)
-    _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, called))
+    _done(run.run(engine, chosen, ActJudge(), Sampling(max_new_tokens), out, name or _called(model)))
 
 
 @evaluate.command("compare")
@@ -321,6 +319,80 @@ def eval_suites() -> None:
         typer.echo(f"{key}: {card.what} ({card.licence}){'' if card.source else f'; give its file: --suite {key}=PATH'}")
 
 
+@redteam.command("run")
+def redteam_run(
+    model: Measured,
+    out: Out,
+    suite: SuiteNames = None,
+    technique: Annotated[
+        list[str] | None, typer.Option("--technique", help="Technique by name; repeatable. By default all of the pool.")
+    ] = None,
+    pool: Annotated[
+        Literal["train", "test"], typer.Option("--pool", help="Techniques to measure with, or to teach with.")
+    ] = "test",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Requests of each suite; 0 takes all.")] = 0,
+    guard_folder: MeasuredGuard = None,
+    policy: MeasuredPolicy = None,
+    name: SystemName = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+) -> None:
+    """Attack a model, with --guard behind both rails, with every technique on every harmful request of some suites."""
+    from .eval import suites
+    from .eval.judge import ActJudge
+    from .eval.redteam.attack import attack
+    from .eval.redteam.techniques import chosen
+    from .runtime.engine import Sampling
+
+    techniques = chosen(pool, technique or ())
+    asked = [suites.load(text) for text in suite or ("contrast-held-out",)]
+    engine = _engine(model, guard_folder, policy)
+    _done(attack(engine, techniques, asked, ActJudge(), Sampling(max_new_tokens), out, name or _called(model), limit))
+
+
+@redteam.command("replay")
+def redteam_replay(
+    attacks: Annotated[Path, typer.Argument(help="Attacks folder whose talks are held again.")],
+    model: Measured,
+    out: Out,
+    guard_folder: MeasuredGuard = None,
+    policy: MeasuredPolicy = None,
+    name: SystemName = None,
+) -> None:
+    """Ask another model what recorded attacks asked, turn by turn."""
+    from .eval.judge import ActJudge
+    from .eval.redteam.attack import replay
+
+    _done(replay(_engine(model, guard_folder, policy), attacks, ActJudge(), out, name or _called(model)))
+
+
+@redteam.command("import")
+def redteam_import(
+    report: Annotated[Path, typer.Argument(help="garak's report (.jsonl) or conversations exported by PyRIT (.json).")],
+    out: Out,
+) -> None:
+    """Take over what garak or PyRIT found."""
+    from .eval.redteam.foreign import bring_in
+
+    _done(bring_in(report, out))
+
+
+@redteam.command("vulnerabilities")
+def redteam_vulnerabilities(
+    attacks: Annotated[Path, typer.Argument(help="Attacks folder.")],
+    out: Out,
+    before: Annotated[Path | None, typer.Option("--before", help="The same attacks on an earlier model.")] = None,
+    overrides: Annotated[
+        Path | None, typer.Option("--overrides", help="CSV of id and outcome: what a person says of findings.")
+    ] = None,
+) -> None:
+    """Sort what worked by technique and hazard, the worst first, and say what to teach next."""
+    from .eval.redteam import vulnerabilities
+
+    made = vulnerabilities.analyse(attacks, out, before, overrides)
+    typer.echo((made.path / vulnerabilities.MARKDOWN).read_text(encoding="utf-8"))
+    _done(made)
+
+
 @guard.command("check")
 def guard_check(
     text: Annotated[str | None, typer.Argument(help="The text; without it, standard input.")] = None,
@@ -453,6 +525,26 @@ def doctor() -> None:
     for finding in examine():
         mark = "ok  " if finding.fine else "miss"
         typer.echo(f"{mark} {finding.what}: {finding.state}")
+
+
+def _engine(model: str, guard_folder: Path | None, policy: str | None) -> Any:
+    """Open what is to be measured, behind both rails where a guard is named."""
+    from .eval import run
+
+    if policy is not None and guard_folder is None:
+        raise UsageError("--policy says what a guard does; name one with --guard")
+    engine = run.open_engine(model)
+    if guard_folder is None:
+        return engine
+    from .eval.guarded import Guarded
+    from .guardrails.guard import Guard
+
+    return Guarded(engine, Guard.open(guard_folder, policy or "default"))
+
+
+def _called(model: str) -> str:
+    """Return what reports call a model: its name at an endpoint, or its folder's."""
+    return model.rpartition("#")[2] if "://" in model else Path(model).resolve().name
 
 
 def main() -> None:

@@ -111,12 +111,12 @@ def as_markdown(comparison: Comparison, card: JudgeCard | None = None) -> str:
         "# Safety, measured\n",
         "Defect rates in percent with 95 % Wilson intervals: **harmful compliance** is the share of harmful requests that were "
         "answered, wholly or in part; **over-refusal** the share of harmless requests that were refused. Lower is better.\n",
-        _grid(head, rows),
+        grid(head, rows),
         "\n## What changed, prompt by prompt\n",
         "Defects gained and lost on the same prompts, with the p value of McNemar's exact test.\n",
-        _grid(["suite", "measure", *steps], changes),
+        grid(["suite", "measure", *steps], changes),
         "\n## Degenerate answers / answers not judged\n",
-        _grid(["suite", "measure", *names], flaws),
+        grid(["suite", "measure", *names], flaws),
         "\n## What was measured\n",
         _files(comparison.systems),
         f"\nJudge: `{_judge_of(comparison)}`. A judge that reads text can be wrong; the intervals above do not include its "
@@ -128,7 +128,7 @@ def as_markdown(comparison: Comparison, card: JudgeCard | None = None) -> str:
             "\n## As people would have counted\n",
             "The rates corrected for the judge's error (Rogan and Gladen 1978), assuming that it errs on these answers "
             f"as on the labelled ones. {judge_sentence(card)} Where a rate contradicts that, the card does not fit.\n",
-            _grid(["suite", "measure", *names], fixed), "",
+            grid(["suite", "measure", *names], fixed), "",
         ]  # fmt: skip
     return "\n".join(parts)
 
@@ -180,7 +180,7 @@ def gate_markdown(gate: Gate) -> str:
     parts = [
         f"# The gate: {gate.outcome}\n",
         f"{gate.reason}.\n",
-        _grid(_gate_head(gate), [_check(check) for check in gate.checks]),
+        grid(_gate_head(gate), [_check(check) for check in gate.checks]),
         f"\nOver all suites together each share must be shown to have risen by at most {margin} (one-sided 95 % score bound, "
         f"Tango 1998). A check fails where a rise above {margin} is shown: p is how likely so large a rise is if the true "
         "one is that (Holm-adjusted over all checks; below .05 fails).\n",
@@ -243,7 +243,7 @@ def _p(value: float) -> str:
 
 def _files(systems: Sequence[System]) -> str:
     files = [[s.name, f"`{s.engine}`", f"`{s.records.id}`"] for s in systems]
-    return _grid(["system", "engine id", "records id"], files)
+    return grid(["system", "engine id", "records id"], files)
 
 
 def _count(line: Line) -> str:
@@ -254,7 +254,8 @@ def _change(change: Paired) -> str:
     return f"+{change.gained} -{change.lost}, p {'' if change.p < 0.001 else '= '}{_p(change.p)}"
 
 
-def _grid(head: list[str], rows: list[list[str]]) -> str:
+def grid(head: list[str], rows: list[list[str]]) -> str:
+    """Write a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
