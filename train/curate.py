@@ -24,7 +24,7 @@ from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
 from ..runtime.engine import Message, Sampling
 from .overlap import OverlapIndex, near_duplicates, words
-from .rows import OWN_LICENCE, Row, pair_of, read_source
+from .rows import ORDERED, OWN_LICENCE, Row, pair_of, read_source
 
 ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
 _OPENING_TOKENS = 14
@@ -206,7 +206,7 @@ def _clean(rows: list[Row], suites: Sequence[Suite], settings: CurateSettings) -
         chosen = [row for row in clean if row.label == label]
         twins = near_duplicates([row.prompt for row in chosen], settings.duplicate_similarity)
         for row, twin in zip(chosen, twins, strict=True):
-            if twin is None:
+            if twin is None or row.source == ORDERED:
                 kept.append(row)
             else:
                 removed["duplicate" if row.prompt == chosen[twin].prompt else "near duplicate"] += 1

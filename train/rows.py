@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Literal, NamedTuple, TypeVar
 
 import yaml
 
-from ..core import sources
+from ..core import artifact, sources
 from ..core.errors import DataError, UsageError
 from ..core.jsonl import read_jsonl
+from ..eval.redteam.techniques import chosen
+from ..eval.redteam.vulnerabilities import ORDER
 
 CORPUS = Path(__file__).parent / "corpus"
 OWN_LICENCE = "Apache-2.0"
+ORDERED = "order"
+"""The source of rows that repeat others on purpose, in other words around them."""
 Anything = TypeVar("Anything")
 _LEAST_WORDS = 5
 """Of a turn that says by itself what it asks for."""
@@ -181,6 +186,32 @@ def _in(path: Path, name: str) -> Path:
     return path / name if path.is_dir() else path
 
 
+def _ordered(path: Path) -> Iterator[Row]:
+    """Fill the order of a `vulnerabilities` artifact: authored pairs of each hazard, asked for in ways that nothing is measured
+    with. The family of a pair names the finding that it is for.
+    """
+    made = artifact.load(path, "vulnerabilities")
+    pairs: dict[str, list[tuple[Row, Row]]] = {}
+    for unsafe, safe in _authored_pairs():
+        pairs.setdefault(unsafe.hazard, []).append((unsafe, safe))
+    ways = [each for each in chosen("train") if each.kind == "single"]
+    dice = random.Random(made.id)
+    for number, line in enumerate(read_jsonl(made.path / ORDER, ("hazard", "rows", "cites"))):
+        known = pairs.get(line["hazard"]) or [pair for own in pairs.values() for pair in own]
+        for at, pair in enumerate(dice.sample(known, min(-(-line["rows"] // 2), len(known)))):
+            way, finding = ways[at % len(ways)], line["cites"][at % len(line["cites"])]
+            for half in pair:
+                asked = way.attack(half.prompt, dice)[0]
+                name = f"order-{number:03d}-{at:03d}-{half.label}"
+                yield half._replace(id=name, prompt=asked, family=f"order/{finding}", source=ORDERED)
+
+
+def _authored_pairs() -> Iterator[tuple[Row, Row]]:
+    for path in sorted(CORPUS.glob("s[0-9][0-9]_*.jsonl")):
+        rows = list(_pairs(path))
+        yield from zip(rows[::2], rows[1::2], strict=True)
+
+
 def _request(at: str, prompt: str, source: str, licence: str) -> Row:
     return Row(at, prompt, "", "unsafe", "", at, source, licence)
 
@@ -194,6 +225,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "catqa": _catqa,
     "hatecheck": _hatecheck,
     "notinject": _notinject,
+    "order": _ordered,
 }
 TEXT_READERS: dict[str, Callable[[Path], Iterator[str]]] = {"hh-rlhf": _hh_rlhf}
 """Sources that label nothing."""
