@@ -344,7 +344,7 @@ def redteam_run(
     from .runtime.engine import Sampling
 
     techniques = chosen(pool, technique or ())
-    asked = [suites.load(text) for text in suite or ("contrast-held-out",)]
+    asked = [suites.load(text) for text in suite or ("contrast",)]
     engine = _engine(model, guard_folder, policy)
     _done(attack(engine, techniques, asked, ActJudge(), Sampling(max_new_tokens), out, name or _called(model), limit))
 
@@ -376,19 +376,28 @@ def redteam_import(
     _done(bring_in(report, out))
 
 
+@redteam.command("correct")
+def redteam_correct(
+    attacks: Annotated[Path, typer.Argument(help="Attacks folder.")],
+    said: Annotated[Path, typer.Argument(help="CSV with the columns id and outcome: refused, partial or complied.")],
+    out: Out,
+) -> None:
+    """Write attacks again with what a person says of some; it counts before the judge's word."""
+    from .eval.redteam.vulnerabilities import correct
+
+    _done(correct(attacks, said, out))
+
+
 @redteam.command("vulnerabilities")
 def redteam_vulnerabilities(
     attacks: Annotated[Path, typer.Argument(help="Attacks folder.")],
     out: Out,
     before: Annotated[Path | None, typer.Option("--before", help="The same attacks on an earlier model.")] = None,
-    overrides: Annotated[
-        Path | None, typer.Option("--overrides", help="CSV of id and outcome: what a person says of findings.")
-    ] = None,
 ) -> None:
     """Sort what worked by technique and hazard, the worst first, and say what to teach next."""
     from .eval.redteam import vulnerabilities
 
-    made = vulnerabilities.analyse(attacks, out, before, overrides)
+    made = vulnerabilities.analyse(attacks, out, before)
     typer.echo((made.path / vulnerabilities.MARKDOWN).read_text(encoding="utf-8"))
     _done(made)
 

@@ -47,7 +47,7 @@ class Artifact:
     path: Path
     """Where it lies."""
     kind: str
-    """What it holds: checkpoint, dataset, adapter, pairs, int4, teacher, classifier, guard, records, report."""
+    """What it holds: checkpoint, dataset, adapter, pairs, int4, teacher, classifier, guard, records, attacks, report …"""
     id: str
     """sha256 over the kind and the hashes of all files."""
     manifest: Mapping[str, Any]

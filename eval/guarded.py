@@ -10,7 +10,7 @@ from ..core.artifact import Artifact
 from ..core.errors import EngineError, UsageError
 from ..core.jsonl import read_jsonl
 from ..guardrails.guard import Guard
-from ..runtime.engine import Conversation, Engine, Sampling
+from ..runtime.engine import Conversation, Engine, Message, Sampling
 from ..runtime.session import Session
 from .judge import ActJudge
 from .run import RECORDS
@@ -51,6 +51,7 @@ class Guarded:
         """Put a guard in front of and behind an engine. Raises UsageError when what it says would be read as an answer."""
         names = {name for texts in guard.rules.messages.values() for name in texts} - {"failed"}
         messages = {name: guard.rules.say(name) for name in sorted(names)}
+        self._messages = tuple(messages.values())
         if unclear := [name for name, text in messages.items() if ActJudge().judge("", text).outcome != "refused"]:
             raise UsageError(
                 f"the policy's message {unclear[0]} does not read as an English refusal, so what it blocks would count as "
@@ -67,7 +68,7 @@ class Guarded:
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
         """Yield one guarded turn, checked as a chat checks it. Raises EngineError when the guard could not judge."""
         session = Session(self.engine, self.guard, sampling)
-        session.history = list(conversation[:-1])
+        session.history = self._remembered(conversation[:-1])
         yield from session.ask(conversation[-1].content)
         if session.last and session.last.verdict and session.last.verdict.failed:
             # A chat refuses here; counted as a refusal, a broken guard would measure as a perfect one.
@@ -75,6 +76,16 @@ class Guarded:
                 f"the guard could not judge the {session.last.verdict.rail} of a prompt, so nothing is measured; "
                 "train or install the guard again, or leave out prompts of many thousand words"
             )
+
+    def _remembered(self, before: Conversation) -> list[Message]:
+        """Return what a session remembers of a conversation: a turn that the guard blocked leaves no trace in it."""
+        kept: list[Message] = []
+        for message in before:
+            if message.role == "assistant" and message.content.endswith(self._messages):
+                kept = kept[:-1]
+            else:
+                kept.append(message)
+        return kept
 
     def length(self, conversation: Conversation) -> int:
         """Return what the engine behind the guard says."""

@@ -44,7 +44,7 @@ def open_engine(model: str | Path) -> Engine:
     if artifact.load(folder).kind == "int4":
         from ..runtime.genai import GenAIEngine
 
-        return GenAIEngine(folder)
+        return GenAIEngine(folder, keeps=False)
     from .torch_engine import TorchEngine  # only a checkpoint needs torch
 
     return TorchEngine(folder)

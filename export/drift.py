@@ -71,7 +71,7 @@ class Drift:
 def int4_logits(folder: Path, threads: int = 0) -> Logits:
     """Open an int4 artifact on ONNX Runtime's CPU kernels. Raises ExportError when its graph is not one of the builder's.
 
-    The graph that ships computes the outputs of the last token alone; this one is the same with that step left out.
+    The graph that ships may compute the outputs of the last token alone; this one is the same with that step left out.
     """
     path = artifact.load(folder, "int4").path
     options = ort.SessionOptions()

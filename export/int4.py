@@ -63,6 +63,8 @@ class Int4Settings:
     """Activations of the int4 kernels: 1 float32, 4 int8."""
     context: int = 2048
     """The most tokens of prompt and answer together; genai allocates its KV cache for no more."""
+    prompt_logits: Literal["last", "all"] = "last"
+    """Logits of a prompt's last token alone, which is all that an answer needs, or of all its tokens, for likelihoods."""
     over_refusal: float = 0.0
     """Share of harmless look-alikes that the model is made to refuse, by setting its refusal threshold; needs pairs. 0 leaves
     it as rounding left it."""
@@ -103,10 +105,9 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
 
 
 def _build(settings: Int4Settings, source: Path, work: Path) -> None:
-    # Of a prompt only the last token's logits are ever used; those of all were a fifth of reading it and most of its memory.
-    options = ["prune_lm_head=true"]
-    options += [f"block_size={settings.block}", f"algo_config={settings.algorithm}"]
-    options += [f"accuracy_level={settings.accuracy_level}"]
+    options = [f"block_size={settings.block}", f"algo_config={settings.algorithm}", f"accuracy_level={settings.accuracy_level}"]
+    if settings.prompt_logits == "last":
+        options.append("prune_lm_head=true")
     if settings.embedding_bits == 8:
         options.append("matmul_mixed_precision=last_matmul:int8")
     target = ("", str(source), str(work), "int4", "cpu", str(work / artifact.SCRATCH))

@@ -33,10 +33,14 @@ class _Kept(NamedTuple):
 
 
 class GenAIEngine:
-    """A phone's engine: int4 weights, CPU kernels, a KV cache no larger than it must be."""
+    """A phone's engine: int4 weights, CPU kernels, a KV cache that grows with the conversation, up to the context."""
 
-    def __init__(self, folder: Path | str, threads: int | None = None) -> None:
-        """Open an int4 artifact, its hashes verified, on so many threads. Raises ArtifactError or EngineError."""
+    def __init__(self, folder: Path | str, threads: int | None = None, *, keeps: bool = True) -> None:
+        """Open an int4 artifact, its hashes verified, on so many threads; `keeps` its cache between turns.
+
+        Whoever measures keeps nothing: what stands in the cache can move the last bit of a score. Raises ArtifactError or
+        EngineError.
+        """
         self.artifact = artifact.load(folder, "int4")
         self.template = ChatTemplate(self.artifact.path)
         self.context = int(self.artifact.facts["context"])
@@ -51,6 +55,7 @@ class GenAIEngine:
         self._ends = set(self.artifact.facts["eos_token_ids"])
         self.read = 0
         """Tokens of the prompt that the latest streamed answer had to read; the others stood in the cache already."""
+        self._keeps = keeps
         self._kept: _Kept | None = None
 
     @property
@@ -61,8 +66,7 @@ class GenAIEngine:
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
         """Yield one answer token by token, never a part of a character. Raises EngineError when it cannot.
 
-        Of a conversation that goes on, what was read and said before is not read again. A first turn is read whole: what stands
-        in the cache can move the last bit of a score, and an answer that is measured must not depend on what was asked before.
+        Of a conversation that goes on, what was read and said before is not read again.
         """
         ids = self.template.encode(conversation)
         goes_on = any(message.role == "assistant" for message in conversation)
@@ -109,7 +113,7 @@ class GenAIEngine:
 
     def _keep(self, kept: _Kept, sampling: Sampling) -> None:
         """Keep a generator for the next turn. One that draws is not kept: its dice cannot be thrown again from the seed."""
-        if not sampling.temperature:
+        if self._keeps and not sampling.temperature:
             self._kept = kept
 
     def length(self, conversation: Conversation) -> int:
@@ -121,6 +125,7 @@ class GenAIEngine:
 
         Only prompts of equal length share a batch: padding would change what the attention kernels compute.
         """
+        self._kept = None  # its memory is for the batches
         prompts = [self.template.encode(conversation) for conversation in conversations]
         by_length = defaultdict(list)
         for index, ids in enumerate(prompts):

@@ -62,7 +62,8 @@ class GuardSettings:
     taught: float = 0.7
     """How much the teacher's word on a request counts beside the label, from 0 to 1."""
     margin: float = 0.0
-    """Logit below zero under which a harmless passage must score, or it costs the square of what is missing."""
+    """Logit below zero under which a harmless passage must score, or it costs the square of what is missing. It counts as much
+    as the passage is harmless."""
     margin_weight: float = 0.0
     """How much that counts among what the labels say."""
 

@@ -81,7 +81,17 @@ def pair_of(row: Row) -> str:
 def _from(source: str, reader: str, read: Callable[[Path], Iterator[Anything]]) -> list[Anything]:
     try:
         return list(read(sources.fetch(source)))
-    except (AttributeError, KeyError, TypeError, ValueError, EOFError, gzip.BadGzipFile, zlib.error, yaml.YAMLError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        csv.Error,
+        gzip.BadGzipFile,
+        zlib.error,
+        yaml.YAMLError,
+    ) as error:
         raise DataError(f"{source} cannot be read as {reader}; check that it is the published file") from error
 
 

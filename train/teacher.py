@@ -8,6 +8,8 @@ inferred, not what it was told.
 It speaks of requests alone, and of English ones.
 """
 
+import hashlib
+import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,12 +25,13 @@ from transformers import AutoModel
 
 from ..core import artifact, recipe, sources
 from ..core.artifact import Artifact
+from ..core.errors import DataError, UsageError
 from ..core.jsonl import write_jsonl
 from ..core.progress import progress
 from ..eval.suites import Suite
 from . import passages
 from .passages import PassageSettings
-from .rows import read_texts
+from .rows import READERS, TEXT_READERS, read_texts
 
 SAID = "said.jsonl"
 _TOKENS = 128
@@ -64,7 +67,9 @@ class TeacherSettings:
             found.append("width and epochs must be at least 1")
         if self.unlabelled and not self.encoder:
             found.append("unlabelled texts need an encoder: nobody else says what they are")
-        return found
+        readers = {**READERS, **TEXT_READERS}
+        wrong = [text for text in self.unlabelled if text.partition("=")[0] not in readers or not text.partition("=")[2]]
+        return found + [f"unlabelled {text} must be READER=SOURCE, with one of {', '.join(readers)}" for text in wrong]
 
 
 def teach(
@@ -88,9 +93,12 @@ def teach(
         more = dict.fromkeys(text for source in settings.unlabelled for text in read_texts(source))
         held = {example.passage.prompt for example in material.calibration}
         fresh = [t for t in more if is_english(t) and t not in labelled and t not in held and not material.measured.overlaps(t)]
-        read = _read(settings, [*labelled, *fresh], scratch)
         truth = torch.tensor([float(example.unsafe) for example in labelled.values()])
-        own, others = _said(settings, read, truth, [example.family for example in labelled.values()])
+        families = [example.family for example in labelled.values()]
+        if len(truth.unique()) < 2 or len(set(families)) < settings.parts:
+            raise DataError("the teacher needs harmful and harmless requests of more families; name more training sources")
+        read = _read(settings, [*labelled, *fresh], scratch)
+        own, others = _said(settings, read, truth, families)
         said = [(text, word, True) for text, word in zip(labelled, own, strict=True)]
         said += [(text, word, False) for text, word in zip(fresh, others, strict=True)]
         write_jsonl(work / SAID, [{"text": t, "unsafe": round(float(word), 4), "labelled": known} for t, word, known in said])
@@ -121,10 +129,11 @@ def _read(settings: TeacherSettings, texts: Sequence[str], scratch: Path) -> np.
     # By length, so that a pass holds no padding to speak of.
     order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
     pieces = [order[at : at + _PIECE] for at in range(0, len(order), _PIECE)]
-    files = [scratch / f"read-{number:04d}.npy" for number in range(len(pieces))]
+    # A piece is known by what it is of: an earlier version may have read other texts.
+    files = [scratch / f"read-{_name([ids[at] for at in piece], settings.layers)}.npy" for piece in pieces]
     missing = [number for number, file in enumerate(files) if not file.exists()]
     with progress("the teacher reads", len(texts), len(texts) - sum(len(pieces[n]) for n in missing)) as step:
-        encoder = AutoModel.from_pretrained(folder).eval() if missing else None
+        encoder = _open(folder, settings.layers) if missing else None
         for number in missing:
             found = [_means(encoder, [ids[at] for at in chunk], settings.layers) for chunk in _chunks(pieces[number])]
             temporary = files[number].with_suffix(".tmp.npy")
@@ -137,8 +146,19 @@ def _read(settings: TeacherSettings, texts: Sequence[str], scratch: Path) -> np.
     return read
 
 
+def _name(ids: list[list[int]], layers: Sequence[int]) -> str:
+    return hashlib.sha256(json.dumps([ids, list(layers)]).encode()).hexdigest()[:16]
+
+
 def _chunks(piece: list[int]) -> Iterable[list[int]]:
     return (piece[at : at + _AT_ONCE] for at in range(0, len(piece), _AT_ONCE))
+
+
+def _open(folder: Path, layers: Sequence[int]) -> Any:
+    encoder: Any = AutoModel.from_pretrained(folder).eval()
+    if max(layers) > encoder.config.num_hidden_layers:
+        raise UsageError(f"{folder} has {encoder.config.num_hidden_layers} layers; set guard.teacher.layers to no more")
+    return encoder
 
 
 def _means(encoder: Any, ids: list[list[int]], layers: Sequence[int]) -> np.ndarray:

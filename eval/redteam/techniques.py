@@ -67,11 +67,12 @@ def techniques() -> Mapping[str, Technique]:
 
 
 def chosen(pool: Pool, names: Sequence[str] = ()) -> list[Technique]:
-    """Return the techniques of a pool, or those named. Raises UsageError for an unknown name."""
+    """Return the techniques of a pool, or those named of it. Raises UsageError for a name that is not in the pool."""
+    known = {name: each for name, each in techniques().items() if each.pool == pool}
     for name in names:
-        if name not in techniques():
-            raise UsageError(f"there is no technique {name}; known ones: {', '.join(techniques())}")
-    return [each for each in techniques().values() if (each.name in names if names else each.pool == pool)]
+        if name not in known:
+            raise UsageError(f"there is no technique {name} in the pool {pool}; known ones: {', '.join(known)}")
+    return [each for name, each in known.items() if not names or name in names]
 
 
 def _technique(name: str, turns: Sequence[str] = (), **said: Any) -> Technique:
@@ -95,7 +96,7 @@ def _many_shots(request: str, dice: random.Random) -> str:
 
 
 def _noise(request: str, dice: random.Random) -> str:
-    """Shuffle letters inside words, flip case, slip on the keyboard: one draw of best-of-N (Hughes et al. 2024)."""
+    """Shuffle letters inside words, flip case, exchange a letter: one draw of best-of-N (Hughes et al. 2024)."""
     return " ".join(_noisy(word, dice) for word in request.split(" "))
 
 

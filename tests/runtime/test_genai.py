@@ -25,7 +25,7 @@ class BreakingEngine(GenAIEngine):
         self.template = FixedTemplate(tokens)
         self.context = 8
 
-        self._kept = None
+        self._kept, self._keeps = None, True
 
     def _generator(self, batch, room, sampling):
         raise RuntimeError("no kernel")

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel
 
+from breakfix.core.errors import UsageError
 from breakfix.train import teacher
 from breakfix.train.teacher import TeacherSettings, is_english
 
@@ -56,10 +59,37 @@ def test_only_english_letters_are_read(text, english):
 
 
 def test_wrong_settings_are_told():
-    wrong = TeacherSettings(layers=(0, 2), unlabelled=("hh-rlhf=x",), parts=1, width=0)
-    assert wrong.problems() == [
+    wrong = TeacherSettings(layers=(0, 2), unlabelled=("hh-rlhf=x", "authored", "hatechek=y"), parts=1, width=0)
+    *others, first, second = wrong.problems()
+    assert first.startswith("unlabelled authored must be READER=SOURCE, with one of pairs, ")
+    assert second.startswith("unlabelled hatechek=y must be READER=SOURCE")
+    assert others == [
         "parts must be at least 2: a head judges what it did not learn from",
         "layers must name at least one layer, counted from 1",
         "width and epochs must be at least 1",
         "unlabelled texts need an encoder: nobody else says what they are",
     ]
+
+
+def test_each_text_is_read_as_itself_in_whatever_order_and_once(tmp_path, monkeypatch):
+    words = [f"w{number}" for number in range(40)]
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(vocabulary), **size)).save_pretrained(tmp_path)
+    texts = [" ".join(words[n : n + 1 + n % 7]) for n in range(30)]
+    settings, scratch = TeacherSettings(str(tmp_path), layers=(1, 2)), tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(teacher, "_PIECE", 8)
+    read = teacher._read(settings, texts, scratch)
+    assert read.shape == (30, 32)
+    for number in (0, 6, 13, 29):
+        alone = teacher._read(settings, [texts[number]], scratch)
+        assert read[number] == pytest.approx(alone[0], abs=2e-3)
+    monkeypatch.setattr(teacher, "_means", lambda *_: pytest.fail("it was read before"))
+    assert (teacher._read(settings, texts, scratch) == read).all()
+    with pytest.raises(UsageError, match=r"has 2 layers; set guard.teacher.layers to no more"):
+        teacher._read(TeacherSettings(str(tmp_path), layers=(1, 3)), texts, scratch)

@@ -48,7 +48,8 @@ def test_what_the_many_shots_show_is_no_refusal():
     assert len(answers) > 6 and all(ActJudge().judge("", answer).outcome == "complied" for answer in answers)
 
 
-def test_an_unknown_technique_is_told_with_those_that_there_are():
-    with pytest.raises(UsageError, match="there is no technique magic; known ones: direct, urgent"):
-        chosen("test", ["direct", "magic"])
-    assert [each.name for each in chosen("test", ["novel", "direct"])] == ["direct", "novel"]
+@pytest.mark.parametrize("name", ["magic", "novel"])
+def test_a_technique_that_is_not_in_the_pool_is_told_with_those_that_are(name):
+    with pytest.raises(UsageError, match=f"there is no technique {name} in the pool test; known ones: direct, past tense"):
+        chosen("test", ["direct", name])
+    assert [each.name for each in chosen("test", ["insist", "direct"])] == ["direct", "insist"]
