@@ -88,9 +88,7 @@ def test_behind_a_guard_a_blocked_turn_leaves_no_trace(tmp_path):
     talk = [Technique("talk", "talk", "test", "low", ("{request}", "Hello there", "And again?"), asks=1)]
     guarded = Guarded(engine(answer), guard)
     (finding,) = read(attack(guarded, talk, [SUITE], ActJudge(), Sampling(), tmp_path / "a", "x", limit=1).path)
-    assert (
-        finding.answers == (guard.rules.say("S2"), HELP, HELP) or ActJudge().judge("", finding.answers[0]).outcome == "refused"
-    )
+    assert finding.answers[1:] == (HELP, HELP) and ActJudge().judge("", finding.answers[0]).outcome == "refused"
     assert asked == [["Hello there"], ["Hello there", HELP, "And again?"]]
 
 
