@@ -9,7 +9,7 @@ from hypothesis import settings
 
 # A busy machine is no failure.
 settings.register_profile("breakfix", deadline=None)
-settings.register_profile("hostile", deadline=None, max_examples=100_000)
+settings.register_profile("hostile", deadline=None, max_examples=34_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "breakfix"))
 
 
