@@ -3,6 +3,7 @@
 It gets a trained `classifier` folder whose calibration rows are token ids already, so it knows no text and no policy.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -22,9 +23,11 @@ from ..core.errors import ExportError
 from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK
 from ..core.jsonl import read_jsonl
 from ..core.progress import progress, say
-from .guard_graph import by_block, by_column, load_model, quiet, to_onnx
+from .guard_graph import by_block, by_column, load_model, quiet, smooth, to_onnx
 
 MODEL, CALIBRATION_ROWS, CALIBRATION = "model.onnx", "calibration_rows.jsonl", "calibration.json"
+_SMOOTHED_ON = 200
+"""Calibration rows whose activations are looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,21 @@ def _to_int8(settings: GuardExportSettings, trained: Path, scratch: Path, target
     """
     rows = read_jsonl(trained / CALIBRATION_ROWS)
     _must_calibrate(rows)
-    model, plain = load_model(trained), scratch / "float.onnx"
+    model, plain, smoothed = load_model(trained), scratch / "float.onnx", scratch / "smooth.onnx"
     to_onnx(model, plain)
+    smooth(plain, smoothed, [_feed(row["windows"][0]) for row in rows[:: max(1, len(rows) // _SMOOTHED_ON)]])
     reference = _scores(plain, rows)
 
-    def calibrated(write: Callable[[Path, Path], None]) -> dict[str, Any]:
+    def calibrated(write: Callable[[Path, Path], None], source: Path) -> dict[str, Any]:
         with quiet():
-            write(plain, target)
+            write(source, target)
         card = _calibrate(settings, rows, {"float": reference, "int8": _scores(target, rows)})
-        return {**card, "int8": write.__name__.replace("_", " ")}
+        return {**card, "int8": write.__name__.replace("_", " ") + (", smoothed" if source == smoothed else "")}
 
-    try:
-        return calibrated(by_column)
-    except ExportError:
-        return calibrated(by_block)
+    for write, source in ((by_column, plain), (by_column, smoothed)):
+        with contextlib.suppress(ExportError):
+            return calibrated(write, source)
+    return calibrated(by_block, plain)
 
 
 def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
@@ -106,8 +110,13 @@ def _scores(path: Path, rows: list[dict[str, Any]]) -> np.ndarray:
 
 
 def _probabilities(session: ort.InferenceSession, window: dict[str, list[int]]) -> np.ndarray:
-    ids, types = np.asarray([window["input_ids"]], np.int64), np.asarray([window["type_ids"]], np.int64)
-    return np.asarray(session.run(None, {"input_ids": ids, "token_type_ids": types})[0])[0]
+    return np.asarray(session.run(None, _feed(window))[0])[0]
+
+
+def _feed(window: dict[str, list[int]]) -> dict[str, np.ndarray]:
+    return {
+        "input_ids": np.asarray([window["input_ids"]], np.int64), "token_type_ids": np.asarray([window["type_ids"]], np.int64),
+    }  # fmt: skip
 
 
 def _calibrate(settings: GuardExportSettings, rows: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import load
 from transformers import BertConfig, BertModel
 
 from breakfix.core.hazards import HEADS
@@ -62,3 +63,17 @@ def test_what_lies_on_the_grid_stays_and_the_rest_moves_less_than_a_step(numbers
     # The end of the grid away from the largest number is one step short.
     steps = weights.abs().unflatten(-1, (-1, 32)).amax(-1) / 8
     assert ((once - weights).abs().unflatten(-1, (-1, 32)).amax(-1) <= 1.01 * steps + 5e-4).all()
+
+
+def test_smoothed_it_computes_the_same(tmp_path):
+    guard = model(8)
+    with torch.no_grad():  # a few columns far larger than the others, as trained encoders have them
+        for layer in guard.encoder.encoder.layer:
+            layer.output.LayerNorm.weight[:3] *= 30
+    to_onnx(guard, tmp_path / "float.onnx")
+    texts = [[1, 2, 3], [7] * 40, list(range(WORDS))]
+    feeds = [{"input_ids": np.asarray([ids]), "token_type_ids": np.zeros((1, len(ids)), np.int64)} for ids in texts]
+    guard_graph.smooth(tmp_path / "float.onnx", tmp_path / "smooth.onnx", feeds)
+    for ids in texts:
+        assert run(tmp_path / "smooth.onnx", ids) == pytest.approx(run(tmp_path / "float.onnx", ids), abs=1e-4)
+    assert sum(node.op_type == "Mul" and "smooth" in node.output[0] for node in load(tmp_path / "smooth.onnx").graph.node) >= 8

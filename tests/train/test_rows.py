@@ -35,7 +35,9 @@ def test_questions_are_read_with_or_without_their_label(tmp_path):
         assert read_texts(f"{reader}={by_topic}") == ["How is it forged?", "Who sells it?", "Where?"]
 
 
-@pytest.mark.parametrize("content", [b"plain text", gzip.compress(b'{"chosen": 1}\n'), gzip.compress(b"x" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"plain text", gzip.compress(b'{"chosen": 1}\n'), gzip.compress(b"x" * 99)[:-9]], ids=range(3)
+)
 def test_another_file_is_one_sentence(tmp_path, content):
     file = tmp_path / "test.jsonl.gz"
     file.write_bytes(content)
