@@ -96,10 +96,10 @@ class GenAIEngine:
         shared = 0
         if kept and kept.room >= most and goes_on and not sampling.temperature:
             before = kept.generator.get_sequence(0).tolist()
-            # The last token is always read again: what comes next is predicted from it.
-            shared = _common(before, ids[:-1])
-            if shared < len(before):
-                kept.generator.rewind_to(shared)
+            # The last token of either is always read again: what comes next is predicted from that of the prompt, and that of
+            # the answer was said but never read.
+            shared = _common(before[:-1], ids[:-1])
+            kept.generator.rewind_to(shared)
         else:
             room = kept.room if kept and goes_on else _ROOM
             kept = None  # frees its memory before the next one takes some
