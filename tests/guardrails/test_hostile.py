@@ -79,8 +79,8 @@ def test_no_request_passes_unread(classifier, text):
 def test_no_answer_passes_unread(classifier, prompt, answer):
     classifier.read.clear()
     shown = [event.end for event in Guard(classifier, RULES).stream(prompt, [answer]) if isinstance(event, Released)]
-    # The excerpts that were read follow each other without a gap up to where the answer was shown. In a text that repeats itself
-    # an excerpt stands in many places: it was read at the last that leaves no gap, or at one that reads the same.
+    # The excerpts that were read follow each other without a gap up to where the answer was shown. In a text that repeats
+    # itself an excerpt stands in many places: it was read at the last that leaves no gap, or at one that reads the same.
     covered = 0
     for excerpt in classifier.read:
         at = answer.rfind(excerpt, 0, covered + len(excerpt))
