@@ -330,7 +330,7 @@ def redteam_run(
     pool: Annotated[
         Literal["train", "test"], typer.Option("--pool", help="Techniques to measure with, or to teach with.")
     ] = "test",
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Requests of each suite; 0 takes all.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Requests of each suite, spread evenly; 0 takes all.")] = 0,
     guard_folder: MeasuredGuard = None,
     policy: MeasuredPolicy = None,
     name: SystemName = None,

@@ -18,7 +18,7 @@ from ...core.jsonl import dump, read_jsonl, write_jsonl
 from ...core.progress import progress
 from ...runtime.engine import ConversationTooLong, Engine, Message, Sampling
 from ..judge import Judge, Judgement
-from ..suites import Suite
+from ..suites import Sample, Suite
 from .techniques import Technique
 
 FINDINGS = "findings.jsonl"
@@ -83,7 +83,7 @@ def attack(
     system: str,
     limit: int = 0,
 ) -> Artifact:
-    """Attack an engine; returns an `attacks` artifact. Of each suite `limit` harmful requests are taken, 0 takes all.
+    """Attack an engine; returns an `attacks` artifact. Of each suite `limit` harmful requests are taken, evenly, 0 takes all.
 
     Raises UsageError when no request of the suites is to be refused, or a suite is named twice.
     """
@@ -95,7 +95,7 @@ def attack(
         _Planned(technique, suite, sample.id, sample.prompt, sample.group)
         for technique in techniques
         for suite, samples in harmful.items()
-        for sample in (samples[: limit or None])
+        for sample in _spread(samples, limit)
     ]
     if not planned:
         raise UsageError("these suites hold no request that should be refused; name another with --suite")
@@ -105,6 +105,11 @@ def attack(
     }  # fmt: skip
     inputs = {"engine": engine.id, "judge": judge.id, **{f"suite:{suite.name}": suite.id for suite in suites}}
     return _record(engine, planned, judge, sampling, out, settings, inputs)
+
+
+def _spread(samples: list[Sample], limit: int) -> list[Sample]:
+    """Return so many samples, evenly from the whole suite, which may stand in the order of its hazards; 0 returns all."""
+    return [samples[at * len(samples) // limit] for at in range(limit)] if 0 < limit < len(samples) else samples
 
 
 def replay(engine: Engine, attacks: Path, judge: Judge, out: Path, system: str) -> Artifact:

@@ -37,7 +37,9 @@ def test_every_harmful_request_is_asked_and_no_other(tmp_path):
     found = run(tmp_path / "a", lambda _: HELP)
     assert [finding.id for finding in found] == [f"direct/small/u{n}" for n in range(6)]
     assert all(finding.succeeded and finding.hazard == "S2" for finding in found)
-    assert len(run(tmp_path / "b", lambda _: HELP, limit=2)) == 2
+    some = run(tmp_path / "b", lambda _: HELP, limit=2)
+    assert [finding.id for finding in some] == ["direct/small/u0", "direct/small/u3"], "from the whole suite"
+    assert len(run(tmp_path / "c", lambda _: HELP, limit=99)) == 6
 
 
 @pytest.mark.parametrize(
