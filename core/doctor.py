@@ -71,12 +71,10 @@ def _cpu_flags() -> list[str]:
 
 def _cache() -> list[Finding]:
     folder = sources.cache_folder()
-    wheels = folder / "wheels"
-    cached = sorted(path.name.rsplit("-", 1)[0] for path in wheels.iterdir()) if wheels.is_dir() else []
+    cached = sorted(path.name.rsplit("-", 1)[0] for kind in ("wheels", "npm") for path in (folder / kind).glob("*"))
     offline = "; HF_HUB_OFFLINE is set, nothing will be fetched" if sources.is_offline() else ""
     found = [Finding("cache", True, f"{folder}: {', '.join(cached) or 'empty'}{offline}")]
-    for wheel in sources.PINNED_WHEELS:
-        dist, version = wheel.split("==")
-        if f"{dist}-{version}" not in cached:
-            found.append(Finding(wheel, not sources.is_offline(), "not cached; fetched by the first command that needs it"))
+    for package in sources.PINNED:
+        if sources.cached_name(package) not in cached:
+            found.append(Finding(package, not sources.is_offline(), "not cached; fetched by the first command that needs it"))
     return found

@@ -1,12 +1,14 @@
 """Downloads that are whole or not there: resumed after a kill, verified by sha256, published atomically.
 
-pip is asked only for the address, so that the user's own index or mirror holds; it installs nothing. The download itself
-goes through the proxy that the environment names (https_proxy, no_proxy); one that stands in pip's settings is not used.
+pip and npm are asked only for the address, so that the user's own index or mirror holds; they install nothing. The download
+itself goes through the proxy that the environment names (https_proxy, no_proxy); one that stands in pip's or npm's settings is
+not used.
 """
 
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -19,11 +21,6 @@ from .progress import progress
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
-
-
-def fetch_wheel(requirement: str, sha256: str, folder: Path) -> Path:
-    """Download the wheel of `DIST==VERSION` into `folder`. Raises SourceError when it cannot be had or its hash differs."""
-    return download(_wheel_address, requirement, sha256, folder / f"{sha256[:16]}.whl")
 
 
 def download(address_of, name: str, sha256: str, target: Path) -> Path:
@@ -46,7 +43,8 @@ def download(address_of, name: str, sha256: str, target: Path) -> Path:
     return target
 
 
-def _wheel_address(requirement: str) -> str:
+def wheel_address(requirement: str) -> str:
+    """Return where pip would fetch the wheel of `DIST==VERSION`. Raises SourceError when its index does not say."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--no-deps"]
     command += ["--only-binary", ":all:", "--report", "-", requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -56,6 +54,19 @@ def _wheel_address(requirement: str) -> str:
         raise SourceError(
             f"the package index does not offer {requirement} or cannot be reached; check the network and pip's settings"
         ) from error
+
+
+def npm_address(package: str) -> str:
+    """Return where npm would fetch the package `NAME@VERSION`. Raises SourceError when it is not installed or does not say."""
+    if shutil.which("npm") is None:
+        raise SourceError(f"{package} is fetched with npm, which is not installed; install Node.js and run the command again")
+    done = subprocess.run(["npm", "view", package, "dist.tarball", "--json"], capture_output=True, text=True, check=False)
+    try:
+        if isinstance(address := json.loads(done.stdout), str):
+            return address
+    except ValueError:
+        pass
+    raise SourceError(f"npm's registry does not offer {package} or cannot be reached; check the network and npm's settings")
 
 
 def _fetch(address: str, name: str, part: Path) -> None:

