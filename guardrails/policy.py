@@ -5,14 +5,12 @@ two lines long; `recipe.plain(policy)` is the whole of it. Numbers are probabili
 of its own uses the one that was calibrated on the guard file itself for the policy's level.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core import recipe
+from ..core import artifact, recipe
 from ..core.errors import UsageError
 from ..core.hazards import HAZARDS, JAILBREAK
 from .rules import Finding
@@ -138,7 +136,7 @@ class Policy:
     @property
     def id(self) -> str:
         """Return the content id of the rules."""
-        return hashlib.sha256(json.dumps(recipe.plain(self), sort_keys=True).encode()).hexdigest()
+        return artifact.digest(recipe.plain(self))
 
     def of(self, category: str) -> CategoryPolicy:
         """Return what to do about a category."""

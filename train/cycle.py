@@ -1,6 +1,6 @@
 """The break-fix cycle: the stages in their order, each an artifact, so that a second run goes on where a kill stopped it.
 
-    base -> curate -> sft -> preferences -> dpo -> int4 -> guard -> measured four times -> report
+    base -> curate -> sft -> preferences -> dpo -> calibrate -> int4 -> guard -> measured four times -> report
 
 It knows what each stage needs from the others and nothing of how a stage works.
 """
@@ -18,8 +18,10 @@ from ..eval.compare import compare
 from ..eval.guarded import Guarded, Recorded
 from ..eval.judge import ActJudge
 from ..eval.run import EvalSettings
+from ..eval.safety_card import SYSTEMS, records_of
 from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
+from ..export.calibrate import CalibrateSettings, calibrate
 from ..export.checkpoint import open_checkpoint
 from ..export.guard import GuardExportSettings, export_guard
 from ..export.int4 import Int4Settings, int4
@@ -34,7 +36,6 @@ from .preferences import PreferenceSettings, preferences
 from .sft import SftSettings, sft
 
 RECIPES = Path(__file__).parent / "recipes"
-SYSTEMS = ("base", "aligned float", "aligned int4", "int4 + guard")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class CycleRecipe:
     sft: SftSettings = field(default_factory=SftSettings)
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
     dpo: DpoSettings = field(default_factory=DpoSettings)
+    calibrate: CalibrateSettings = field(default_factory=CalibrateSettings)
     int4: Int4Settings = field(default_factory=Int4Settings)
     guard: GuardSettings = field(default_factory=GuardSettings)
     guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
@@ -68,6 +70,10 @@ class CycleRecipe:
         if self.int4.over_refusal and not (self.curate.refusal_start and self.preferences.look_alikes):
             found.append(
                 "int4.over_refusal needs curate.refusal_start and preferences.look_alikes: the one token it moves, and why"
+            )
+        if self.calibrate.rows and (self.int4.algorithm, self.int4.block) != ("default", self.calibrate.block):
+            found.append(
+                "int4.algorithm must be default and int4.block calibrate.block, or the calibrated weights are rounded again"
             )
         return found
 
@@ -115,13 +121,18 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
     sampling = recipe.eval.sampling
 
     pairs = out / "pairs" if recipe.int4.over_refusal else None
+    calibrated = recipe.calibrate.rows > 0
+    float_ = out / ("calibrated" if calibrated else "aligned")
 
-    def measure(engine, name: str) -> Artifact:
-        return run.run(engine, measured, ActJudge(), sampling, _records(out, name), name)
+    base, aligned, quantized, behind = zip(SYSTEMS, records_of(out), strict=True)
+
+    def measure(engine, system: tuple[str, Path]) -> Artifact:
+        name, records = system
+        return run.run(engine, measured, ActJudge(), sampling, records, name)
 
     def guarded() -> Artifact:
-        answers = Recorded(artifact.load(_records(out, SYSTEMS[2]), "records"))
-        return measure(Guarded(answers, Guard.open(out / "guard", recipe.policy)), SYSTEMS[3])
+        answers = Recorded(artifact.load(quantized[1], "records"))
+        return measure(Guarded(answers, Guard.open(out / "guard", recipe.policy)), behind)
 
     return [
         Stage("base", lambda: open_checkpoint(recipe.base, out / "base")),
@@ -131,11 +142,16 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
         Stage("pairs", lambda: preferences(recipe.preferences, out / "tuned", out / "data", out / "pairs")),
         Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
         Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
-        Stage("int4", lambda: int4(recipe.int4, out / "aligned", out / "int4", pairs)),
+        *(
+            [Stage("calibrated", lambda: calibrate(recipe.calibrate, out / "aligned", out / "data", float_))]
+            if calibrated
+            else []
+        ),
+        Stage("int4", lambda: int4(recipe.int4, float_, out / "int4", pairs)),
         *_guard_stages(recipe, held_out, out),
-        Stage("records-base", lambda: measure(TorchEngine(out / "base"), SYSTEMS[0])),
-        Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), SYSTEMS[1])),
-        Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), SYSTEMS[2])),
+        Stage("records-base", lambda: measure(TorchEngine(out / "base"), base)),
+        Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), aligned)),
+        Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), quantized)),
         Stage("records-int4-guard", guarded),
         Stage("report", lambda: report.write(compare(records_of(out)), out / "report")),
     ]
@@ -152,15 +168,6 @@ def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> 
         Stage("classifier", lambda: train_guard(guard, data, held_out, out / "classifier", teacher)),
         Stage("guard", lambda: export_guard(recipe.guard_export, out / "classifier", out / "guard")),
     ]
-
-
-def records_of(out: Path) -> list[Path]:
-    """Return the records folders of a cycle, in the order of SYSTEMS."""
-    return [_records(out, system) for system in SYSTEMS]
-
-
-def _records(out: Path, system: str) -> Path:
-    return out / ("records-" + system.replace(" + ", "-").replace(" ", "-"))
 
 
 class _Clock:
