@@ -177,6 +177,19 @@ def export_int4(
     _done(int4(_recipe(recipe, overrides).int4, model, out, pairs))
 
 
+@export.command("repair")
+def export_repair(
+    reference: Annotated[Path, typer.Argument(metavar="FLOAT", help="The checkpoint whose refusals it should have.")],
+    broken: Annotated[Path, typer.Argument(metavar="INT4", help="The int4 folder that lost some.")],
+    pairs: Annotated[Path, typer.Option("--pairs", help="Pairs folder to set the refusal threshold with.")],
+    out: Out,
+) -> None:
+    """Give an int4 model back the refusals that rounding cost it; the gate then tells whether it has them."""
+    from .export.repair import repair
+
+    _done(repair(reference, broken, pairs, out))
+
+
 @export.command("mobile")
 def export_mobile(
     int4: Annotated[Path, typer.Argument(metavar="INT4", help="An int4 folder, or a cycle's, which holds all the rest too.")],

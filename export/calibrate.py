@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -39,7 +39,7 @@ class CalibrateSettings:
     """Rows of text; a cycle leaves the stage out where there are none."""
     tokens: int = 160
     """Tokens of a row: whole chats one after another, the last one cut."""
-    block: int = 32
+    block: Literal[16, 32, 64, 128] = 32
     """Weights that share one scale, as int4.block says."""
     damping: float = 0.01
     """How far the texts are mistrusted: share of the mean square of a matrix' inputs that is added to each."""
@@ -68,6 +68,7 @@ def calibrate(settings: CalibrateSettings, model: Path, data: Path, out: Path) -
         scratch.mkdir(exist_ok=True)
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
+        _refuse_unknown(settings, loaded, checkpoint.path)
         texts = _texts(settings, checkpoint.path, dataset.path)
         _round(settings, loaded, texts, scratch)
         with quiet():
@@ -77,6 +78,18 @@ def calibrate(settings: CalibrateSettings, model: Path, data: Path, out: Path) -
 
     inputs = {"model": checkpoint.id, "data": dataset.id}
     return artifact.produce(out, "checkpoint", recipe.plain(settings), inputs, make)
+
+
+def _refuse_unknown(settings: CalibrateSettings, model: Any, folder: Path) -> None:
+    """Raise ExportError for a model that is built in a way this module does not know, before any work."""
+    decoder = model.get_decoder()
+    if not (hasattr(decoder, "layers") and hasattr(decoder, "norm") and isinstance(model.get_output_embeddings(), nn.Linear)):
+        raise ExportError(f"{folder} is built in a way that calibration does not know; set calibrate.rows to 0")
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and module.in_features % settings.block:
+            raise ExportError(
+                f"{name} of {folder} is {module.in_features} wide, no multiple of calibrate.block={settings.block}"
+            )
 
 
 def _texts(settings: CalibrateSettings, folder: Path, data: Path) -> Tensor:

@@ -36,7 +36,7 @@ def compensated(weights: Tensor, hessian: Tensor, block: int, damping: float = 0
         scale, largest = _scales(part, weight, _SHRUNK)
         for at in range(block):
             column = part[:, at : at + 1]
-            found = (column / scale).round().clamp(_LEAST, _MOST)
+            found = (column / torch.where(scale == 0, 1.0, scale)).round().clamp(_LEAST, _MOST)
             rounded[:, start + at : start + at + 1] = torch.where(largest == at, float(_LEAST), found) * scale
             error = (column - rounded[:, start + at : start + at + 1]) / upper[start + at, start + at]
             part[:, at:] -= error * upper[start + at, start + at : end]
@@ -56,11 +56,12 @@ def _scales(cut: Tensor, weight: Tensor, shrunk: tuple[float, ...]) -> tuple[Ten
     """Return the scale of each block that rounds it best by these weights, and which of its columns is the largest."""
     largest = cut.abs().argmax(1, keepdim=True)
     full = cut.gather(1, largest) / _LEAST
-    full = torch.where(full == 0, 1.0, full)
     tried = torch.stack([full * share for share in shrunk])
     costs = torch.stack([((_rounded(cut, scale, largest) - cut).square() * weight).sum(1, keepdim=True) for scale in tried])
     return tried.gather(0, costs.argmin(0, keepdim=True))[0], largest
 
 
 def _rounded(cut: Tensor, scale: Tensor, largest: Tensor) -> Tensor:
-    return (cut / scale).round().clamp(_LEAST, _MOST).scatter(1, largest, float(_LEAST)) * scale
+    """A block of zeros has scale 0 and stays one."""
+    found = (cut / torch.where(scale == 0, 1.0, scale)).round().clamp(_LEAST, _MOST)
+    return found.scatter(1, largest, float(_LEAST)) * scale

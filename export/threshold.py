@@ -26,7 +26,7 @@ og: Any = onnxruntime_genai
 LOOK_ALIKES = "look-alikes.jsonl"
 """Token ids of harmless prompts that no training step saw, in a `pairs` artifact."""
 MODEL = "model.onnx"
-_LOGITS, _AS_BUILT = "logits", "logits_as_built"
+_LOGITS, _AS_BUILT, _SHIFT = "logits", "logits_as_built", "refusal_threshold"
 _CHECKED = 4
 _CLEAR = 2e-3
 """Nats by which the first prompt that may not be refused is not."""
@@ -103,14 +103,20 @@ def _margin(model: Any, ids: list[int], opening: int) -> float:
 
 
 def _add(path: Path, token: int, shift: float) -> None:
-    """Add `shift` to one token's logit, by a node behind the output head."""
+    """Add `shift` to one token's logit, by a node behind the output head, which may be there already."""
     model = onnx.load(str(path), load_external_data=False)
+    if earlier := next((each for each in model.graph.initializer if each.name == _SHIFT), None):
+        bias = numpy_helper.to_array(earlier).copy()
+        bias[token] += shift
+        earlier.CopyFrom(numpy_helper.from_array(bias, _SHIFT))
+        onnx.save(model, str(path))
+        return
     output = next(o for o in model.graph.output if o.name == _LOGITS)
     head = next(node for node in model.graph.node if _LOGITS in node.output)
     head.output[list(head.output).index(_LOGITS)] = _AS_BUILT
     kind = output.type.tensor_type.elem_type
     bias = np.zeros(output.type.tensor_type.shape.dim[-1].dim_value, helper.tensor_dtype_to_np_dtype(kind))
     bias[token] = shift
-    model.graph.initializer.append(numpy_helper.from_array(bias, "refusal_threshold"))
-    model.graph.node.append(helper.make_node("Add", [_AS_BUILT, "refusal_threshold"], [_LOGITS], "refusal_threshold/Add"))
+    model.graph.initializer.append(numpy_helper.from_array(bias, _SHIFT))
+    model.graph.node.append(helper.make_node("Add", [_AS_BUILT, _SHIFT], [_LOGITS], f"{_SHIFT}/Add"))
     onnx.save(model, str(path))

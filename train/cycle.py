@@ -71,9 +71,11 @@ class CycleRecipe:
             found.append(
                 "int4.over_refusal needs curate.refusal_start and preferences.look_alikes: the one token it moves, and why"
             )
-        if self.calibrate.rows and (self.int4.algorithm, self.int4.block) != ("default", self.calibrate.block):
+        kept = (self.int4.algorithm, self.int4.embedding_bits, self.int4.block)
+        if self.calibrate.rows and kept != ("default", 4, self.calibrate.block):
             found.append(
-                "int4.algorithm must be default and int4.block calibrate.block, or the calibrated weights are rounded again"
+                "calibrated weights keep their values with int4.algorithm default, int4.embedding_bits 4 and int4.block "
+                "calibrate.block alone; set those, or calibrate.rows to 0"
             )
         return found
 

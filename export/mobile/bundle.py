@@ -24,8 +24,9 @@ KIND = "bundle"
 CARD, SBOM, LICENCE = "card.json", "sbom.cdx.json", "LICENSE.txt"
 MODEL, GUARD = "model", "guard-model"
 _WEB = Path(__file__).parent / "web"
-_DEVELOPING = {"package.json", "tsconfig.json"}
-"""What checks the app and is no part of it."""
+_LEAST_CONTEXT = 256
+"""The page begins no answer with less than 192 tokens left for it."""
+_SHIPS = {".css", ".html", ".js", ".png", ".svg", ".txt", ".webmanifest"}
 _CONFIG = "genai_config.json"
 _READS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _GUARD_FILES = ("model.onnx", "tokenizer.json", "calibration.json")
@@ -60,7 +61,7 @@ class MobileSettings:
 
     def problems(self) -> list[str]:
         """Return what is wrong with these values."""
-        return [] if self.context >= 64 else ["context must be at least 64"]
+        return [] if self.context >= _LEAST_CONTEXT else [f"context must be at least {_LEAST_CONTEXT}"]
 
 
 class Papers(NamedTuple):
@@ -81,6 +82,12 @@ def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, ou
     """
     model, judge = artifact.load(int4, "int4"), artifact.load(guard, "guard")
     _must_have_passed(settings, model, judge, papers.card)
+    if papers.policy["shadow"]:
+        raise ExportError("a policy in shadow mode lets everything pass, which no app may; ship one without shadow")
+    if model.facts["context"] < _LEAST_CONTEXT:
+        raise ExportError(
+            f"{model.path} reads {model.facts['context']} tokens and a chat needs {_LEAST_CONTEXT}; raise int4.context"
+        )
     vendored = {name: sources.fetch(source) for name, source in _VENDORED.items()}
 
     def make(work: Path) -> dict[str, Any]:
@@ -141,8 +148,7 @@ def _copy_page(work: Path, vendored: Mapping[str, Path]) -> None:
 
 
 def _page() -> list[Path]:
-    files = (path for path in _WEB.rglob("*") if path.is_file() and "node_modules" not in path.parts)
-    return sorted(path for path in files if path.name not in _DEVELOPING)
+    return sorted(path for path in _WEB.rglob("*") if path.suffix in _SHIPS and "node_modules" not in path.parts)
 
 
 def _page_id() -> str:
@@ -186,7 +192,9 @@ def _materials(settings: MobileSettings, model: Artifact, guard: Artifact) -> di
 
 def _licence() -> str:
     """Return the licence of the page and the guard; NOTICE.txt, which lies with the page, tells the libraries'."""
-    return metadata.distribution("breakfix").read_text("licenses/LICENSE") or ""
+    if text := metadata.distribution("breakfix").read_text("licenses/LICENSE"):
+        return text
+    raise ExportError("Breakfix's own licence is not installed with it, and a bundle needs it; install Breakfix again")
 
 
 def _megabytes(folder: Path) -> float:

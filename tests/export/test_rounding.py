@@ -48,4 +48,5 @@ def test_inputs_that_are_always_zero_and_weights_that_are_do_no_harm():
     inputs[:, 5] = 0
     rounded = compensated(weights, hessian(inputs), BLOCK)
     assert torch.isfinite(rounded).all()
+    assert not rounded[:, :BLOCK].any() and not to_grid(weights, BLOCK)[:, :BLOCK].any()
     assert torch.isfinite(compensated(weights, torch.zeros(128, 128), BLOCK)).all()

@@ -67,6 +67,19 @@ def test_too_little_text_is_told(tiny_cycle, tmp_path):
         calibrate(CalibrateSettings(rows=800, tokens=400), tiny_cycle / "aligned", tiny_cycle / "data", tmp_path / "made")
 
 
+def test_a_repair_gives_back_the_float_models_line(breakfix, tiny_cycle, tmp_path):
+    """Plain rounding, then a threshold where it does not belong: repaired, it refuses what float refuses, to a prompt."""
+    words = ("export", "repair", tiny_cycle / "aligned", tiny_cycle / "int4", "--pairs", tiny_cycle / "pairs")
+    done = breakfix(*words, "--out", tmp_path / "repaired")
+    if "refuses none of" in done.stderr:
+        pytest.fail(f"the tiny model refuses nothing, so this shows nothing: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    found = artifact.load(tmp_path / "repaired", "int4").facts["repair"]
+    assert found["refused_as_set"] == pytest.approx(found["refused_by_float"], abs=1e-3)
+    assert breakfix(*words, "--out", tmp_path / "again").returncode == 0
+    assert artifact.load(tmp_path / "again").id == artifact.load(tmp_path / "repaired").id
+
+
 def test_it_is_a_checkpoint_like_any_other(calibrated, tiny_cycle):
     made = artifact.load(calibrated.path, "checkpoint")
     config = json.loads((made.path / "config.json").read_text())

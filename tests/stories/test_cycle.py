@@ -25,10 +25,10 @@ from breakfix.train.cycle import CycleRecipe, stages
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny cycle")]
 
 STAGES = (
-    "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "int4", "teacher", "classifier", "guard",
+    "base", "data", "sft", "tuned", "pairs", "dpo", "aligned", "calibrated", "int4", "teacher", "classifier", "guard",
     "records-base", "records-aligned-float", "records-aligned-int4", "records-int4-guard", "report",
 )  # fmt: skip
-INT4 = "int4={context: 512, algorithm: default, embedding_bits: 4, over_refusal: 0.5}"
+INT4 = "int4={context: 512, over_refusal: 0.5}"
 WITHOUT_NETWORK = (
     "import socket, sys\n"
     "def refuse(*a, **k): raise AssertionError('a socket was opened')\n"
@@ -136,7 +136,7 @@ def test_chat_eval_and_export_open_no_socket(tiny_cycle, tmp_path):
         [
             "export",
             "int4",
-            str(tiny_cycle / "aligned"),
+            str(tiny_cycle / "calibrated"),
             "--out",
             str(tmp_path / "int4"),
             "--set",

@@ -51,7 +51,7 @@ export function details({ guarded, alone, gate, threads, kept, id }) {
     element("p", `${NOTHING_LEAVES} The page may ask no other host, and the conversation is gone when it is closed.`),
     measured ? table(guarded, alone) : element("p", "How safe this model is was not measured."),
     element("p", `Safety gate after the model was made smaller: ${gate ? `${gate.outcome}. ${gate.reason}` : `${NONE}.`}`),
-    element("p", "A guard checks each question before the model reads it, and each answer before you do. Both can be wrong."),
+    element("p", "A guard checks each question before the model reads it, and each answer before you do. Both can be wrong. The figures were measured on the same weights and guard outside the browser."),
     element("p", kept ? "The app is kept on this device and works offline." : "This browser keeps no app for offline use."),
     element("p", `Threads: ${threads}. Version: ${id.slice(0, 12)}.`, "hint"),
   ];

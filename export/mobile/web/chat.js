@@ -106,7 +106,8 @@ export class Answer {
   block(keep, note) {
     const taken = this.#text.length > keep;
     this.#text = this.#text.slice(0, keep);
-    this.announcer.drop();
+    if (taken) this.announcer.clear();
+    else this.announcer.drop();
     const box = element("div", "", "note");
     box.append(element("h3", title(note, keep > 0, taken)));
     if (note.category) box.append(element("p", `Reason: ${named(note.category)}`, "reason"));

@@ -74,7 +74,7 @@ export class Conversation {
   stop() {
     if (!this.#writing || this.#stopped) return;
     this.#stopped = true;
-    this.#post({ type: "stop" });
+    this.#post({ type: "stop", turn: this.#turn });
   }
 
   restart() {

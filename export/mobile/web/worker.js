@@ -8,7 +8,7 @@
  * comes; all else is done in the order it was sent. The worker fetches nothing: the files it reads came verified with `open`.
  *
  * @typedef {{type: 'open', data: Map<string, Bytes>, threads: number}
- *   | {type: 'ask', turn: number, text: string, again: boolean} | {type: 'stop'} | {type: 'reset'}} ToWorker
+ *   | {type: 'ask', turn: number, text: string, again: boolean} | {type: 'stop', turn: number} | {type: 'reset'}} ToWorker
  * @typedef {{type: 'opened'} | {type: 'unopened', why: string}
  *   | {type: 'event', turn: number, event: import('./session.js').TurnEvent}} FromWorker
  * @typedef {import('./manifest.js').Bytes} Bytes
@@ -21,8 +21,8 @@ import { Session } from "./session.js";
 const scope = /** @type {DedicatedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 /** @type {Session | null} */
 let session = null;
-/** @type {AbortController | null} */
-let turn = null;
+/** @type {Map<number, AbortController>} the turns that were asked and have not ended, so that a stop finds one that still waits */
+const turns = new Map();
 /** What was sent before and is not done yet. */
 let queue = Promise.resolve();
 
@@ -30,8 +30,9 @@ let queue = Promise.resolve();
 const post = (message) => scope.postMessage(message);
 
 scope.onmessage = (/** @type {MessageEvent<ToWorker>} */ { data: message }) => {
-  if (message.type === "stop") turn?.abort();
-  else queue = queue.then(() => take(message));
+  if (message.type === "stop") return turns.get(message.turn)?.abort();
+  if (message.type === "ask") turns.set(message.turn, new AbortController());
+  queue = queue.then(() => take(message));
 };
 
 /** @param {Exclude<ToWorker, {type: 'stop'}>} message */
@@ -101,11 +102,17 @@ function weights(data) {
 
 /** @param {number} number @param {string} text @param {boolean} again */
 async function ask(number, text, again) {
-  turn = new AbortController();
-  for await (const event of /** @type {Session} */ (session).ask(text, { again, signal: turn.signal })) {
-    post({ type: "event", turn: number, event: event.type === "broken" ? { ...event, why: said(event.why) } : event });
+  const { signal } = /** @type {AbortController} */ (turns.get(number));
+  try {
+    for await (const event of /** @type {Session} */ (session).ask(text, { again, signal })) {
+      post({ type: "event", turn: number, event: event.type === "broken" ? { ...event, why: said(event.why) } : event });
+    }
+  } catch (error) {
+    // Whatever breaks a turn ends that turn, and not those after it.
+    post({ type: "event", turn: number, event: { type: "broken", why: said(error) } });
+  } finally {
+    turns.delete(number);
   }
-  turn = null;
 }
 
 /**

@@ -201,7 +201,7 @@ export const scenarios = {
 
   async foreign(stage) {
     const page = await stage.open();
-    const address = "http://127.0.0.2:9/secret";
+    const address = "http://elsewhere.example/secret";
     const worker = await ask(page, `Ask a foreign host: ${address}`);
     const [asked, image] = await page.evaluate(async (/** @type {string} */ src) => {
       const fetched = fetch(src, { mode: "no-cors" }).then(

@@ -15,6 +15,7 @@ import { findPii } from "./rules.js";
 import { OutputRail } from "./stream.js";
 import { lengthOf, Text } from "./text.js";
 import { WordPieces } from "./tokens.js";
+import { assertWhole } from "./whole.js";
 
 /** @typedef {import("./policy.js").Verdict} Verdict */
 /** @typedef {import("./policy.js").Rail} Rail */
@@ -59,6 +60,7 @@ export class Guard {
    */
   static async open({ ort, model, tokenizer, calibration, policy, tables, Tokenizer, threads }) {
     if (tables.format !== FORMAT) throw new GuardError("the guard's tables are of another version; make the bundle again");
+    assertWhole(tables, calibration, policy);
     if (threads) ort.env.wasm.numThreads = threads;
     const language = new Language(tables.language);
     const decoder = new Decoder(tables.decode, tables.ciphers, language);
