@@ -22,6 +22,8 @@ _LIKELY = 0.05
 _CLUSTERED = ("disguised", "identities")
 """Suites whose prompts are forms of a few requests: they stand or fall together, and would count as many."""
 _MOST_DEGENERATE = 0.5
+_MOST_PROMPTS = 100_000
+"""More than anybody asks."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Gate:
         if rest <= 0:
             return f"{_rose(check)}, and that it is more than the margin is not shown"
         most = needed(check.change, moved.n, rest)
+        if most > _MOST_PROMPTS:
+            return f"{_rose(check)}, too near to {100 * self.margin:g} points for any number of prompts to tell"
         more = f"about {most} prompts" if most > moved.n else f"more than {moved.n} prompts"
         return f"{check.measure} may have risen by {100 * moved.high:.1f} points; {more} of its kind would tell"
 

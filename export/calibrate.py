@@ -74,7 +74,7 @@ def calibrate(settings: CalibrateSettings, model: Path, data: Path, out: Path) -
         with quiet():
             loaded.save_pretrained(work)
         copy_tokenizer(checkpoint.path, work)
-        return {"tokens": texts.numel()}
+        return {"tokens": texts.numel(), "float": checkpoint.id}
 
     inputs = {"model": checkpoint.id, "data": dataset.id}
     return artifact.produce(out, "checkpoint", recipe.plain(settings), inputs, make)

@@ -94,7 +94,12 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
         ends, context = _configure(settings, checkpoint.path, work)
         say("export int4: check")
         _check(checkpoint.path, work)
-        facts: dict[str, Any] = {"context": context, "eos_token_ids": ends}
+        # A calibrated checkpoint is rounded already; the model that it was is what the gate compares with.
+        facts: dict[str, Any] = {
+            "context": context,
+            "eos_token_ids": ends,
+            "float": checkpoint.facts.get("float", checkpoint.id),
+        }
         if calibration:
             facts["threshold"] = threshold.calibrate(work, calibration, settings.over_refusal, context)
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())

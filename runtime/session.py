@@ -101,12 +101,20 @@ class Session:
                 first = next(pieces, "")
                 break
             except ConversationTooLong:  # raised before the first piece only
-                if not self.forget_oldest():
+                if not (forgotten := self._forget_some()):
                     self.history = whole
                     raise
-                self._forgotten += 1
+                self._forgotten += forgotten
         yield first
         yield from pieces
+
+    def _forget_some(self) -> int:
+        """Drop the oldest quarter of the turns, at least one; returns how many.
+
+        All that is kept is read anew after it, so it should not be needed again at the very next turn.
+        """
+        turns = sum(message.role == "user" for message in self.history)
+        return sum(self.forget_oldest() for _ in range(max(1, turns // 4)))
 
     def _remember(self, text: str, answer: str) -> None:
         self.history += [Message("user", text), Message("assistant", answer)]

@@ -127,6 +127,10 @@ def verify(folder: Path) -> Artifact:
 def _must_have_passed(settings: MobileSettings, model: Artifact, guard: Artifact, card: Mapping[str, Any]) -> None:
     if card["model"] != model.id or card["guard"].partition("/")[0] != guard.id:
         raise ExportError("the safety card is of another model or guard than the one to ship; measure what ships")
+    if card["gate"] and card["gate"]["float"] != model.facts.get("float"):
+        raise ExportError(
+            f"the gate compared {model.path} with another float model than it was made of; run it on records of that"
+        )
     if settings.ungated or _outcome(card) == "passed":
         return
     told = f"the gate says {card['gate']['outcome']}: {card['gate']['reason']}" if card["gate"] else "no gate was run on it"

@@ -3,10 +3,12 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from breakfix.guardrails import vectors
+from breakfix.core import recipe
+from breakfix.guardrails import policy, vectors
 from breakfix.guardrails.guard import SHIPPED
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,6 +43,37 @@ def test_it_is_typed(modules, tmp_path):
     command = [str(compiler), "--project", str(tmp_path / "tsconfig.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["tables.classifier.unread", "tables.stream.most_checks", "calibration.temperatures.input", "policy.hard", "policy.pii"],
+)
+def test_a_guard_that_lacks_what_it_decides_by_does_not_open(lost):
+    files = {
+        "tables": vectors.tables(),
+        "calibration": json.loads((SHIPPED / "calibration.json").read_text(encoding="utf-8")),
+        "policy": recipe.plain(policy.load()),
+    }
+    assert _whole(files) == ""
+    at: Any = files
+    *path, last = lost.split(".")
+    for key in path:
+        at = at[key]
+    del at[last]
+    assert f"the guard's {lost}" in _whole(files)
+
+
+def _whole(files):
+    """Return what the port says of these files; nothing where they are whole."""
+    script = (
+        f"import {{ assertWhole }} from {json.dumps((WEB / 'guard' / 'whole.js').as_uri())};"
+        "const { tables, calibration, policy } = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));"
+        "try { assertWhole(tables, calibration, policy); } catch (error) { console.log(error.message); }"
+    ).replace("require('node:fs')", "(await import('node:fs'))")
+    command = [NODE, "--input-type=module", "--eval", script]
+    done = subprocess.run(command, input=json.dumps(files), capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
 
 
 def test_the_packages_are_pinned():

@@ -9,7 +9,7 @@ from breakfix.guardrails.audit import AuditLog
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
 from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import CategoryPolicy, PiiPolicy, Policy
-from breakfix.runtime.engine import Message, Sampling, ScriptedEngine
+from breakfix.runtime.engine import ConversationTooLong, Message, Sampling, ScriptedEngine
 from breakfix.runtime.session import Session
 
 SAMPLING = Sampling(max_new_tokens=1000)
@@ -200,6 +200,22 @@ def test_without_a_guard_everything_passes():
 def test_without_a_guard_nothing_is_held_back():
     session = Session(PiecesEngine("One two.", [3, 5]), None, SAMPLING)
     assert list(session.ask("hi")) == ["One", " two."]
+
+
+def test_a_quarter_of_a_long_conversation_is_forgotten_at_once():
+    def answer(conversation):
+        if sum(len(message.content) for message in conversation) > 400:
+            raise ConversationTooLong("too long")
+        return "Fine."
+
+    session, forgotten = Session(ScriptedEngine(answer), None, SAMPLING), []
+    for turn in range(60):
+        list(session.ask(f"Question {turn}?"))
+        assert session.last is not None
+        forgotten.append(session.last.forgotten)
+    times = [count for count in forgotten if count]
+    assert times and len(times) < sum(times), "what is kept is read again, so it is not forgotten turn by turn"
+    assert len(session.history) >= 4
 
 
 def test_the_oldest_turn_is_forgotten_and_the_system_message_is_not():

@@ -37,6 +37,21 @@ def test_records_of_another_model_are_no_proof(breakfix, tiny_cycle, tmp_path):
     assert "measure what ships" in refused.stderr
 
 
+def test_a_gate_against_another_float_model_is_no_gate(breakfix, tiny_cycle, tmp_path):
+    records = ("--float-records", tiny_cycle / "records-base", "--int4-records", tiny_cycle / "records-aligned-int4")
+    refused = breakfix("export", "mobile", tiny_cycle, "--out", tmp_path / "web", "--ungated", *records)
+    assert refused.returncode == 1
+    assert "with another float model than it was made of" in refused.stderr
+
+
+def test_a_policy_that_lets_everything_pass_is_not_shipped(breakfix, tiny_cycle, tmp_path):
+    (tmp_path / "trial.yaml").write_text("shadow: true\n")
+    words = ("export", "mobile", tiny_cycle, "--out", tmp_path / "web", "--ungated", "--policy", tmp_path / "trial.yaml")
+    refused = breakfix(*words)
+    assert refused.returncode == 1
+    assert "lets everything pass, which no app may" in refused.stderr
+
+
 def test_a_bundle_holds_all_it_needs_and_says_what_was_measured(breakfix, tiny_cycle, bundle):
     verified = breakfix("export", "verify", bundle)
     assert verified.returncode == 0
