@@ -24,7 +24,7 @@ from .threshold import Calibration
 def repair(reference: Path, int4: Path, pairs: Path, out: Path) -> Artifact:
     """Write an `int4` artifact that refuses of the look-alikes in `pairs` as many as the `checkpoint` it should be like.
 
-    Raises ExportError where the float model refuses none of them, or the int4 does not run or do as told.
+    Raises ExportError where the float model refuses none of them or all, or the int4 does not run or do as told.
     """
     checkpoint, broken, calibration = artifact.load(reference, "checkpoint"), artifact.load(int4, "int4"), threshold.read(pairs)
 
@@ -49,6 +49,7 @@ def _refused(folder: Path, calibration: Calibration) -> float:
         for ids in calibration.prompts:
             refused += int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()) == calibration.opening
             step(1)
-    if not refused:
-        raise ExportError(f"{folder} refuses none of {len(calibration.prompts)} look-alikes, so there is no line to follow")
+    if refused in (0, len(calibration.prompts)):
+        many = "all" if refused else "none"
+        raise ExportError(f"{folder} refuses {many} of {len(calibration.prompts)} look-alikes, so there is no line to follow")
     return refused / len(calibration.prompts)

@@ -196,9 +196,14 @@ def _materials(settings: MobileSettings, model: Artifact, guard: Artifact) -> di
 
 def _licence() -> str:
     """Return the licence of the page and the guard; NOTICE.txt, which lies with the page, tells the libraries'."""
-    if text := metadata.distribution("breakfix").read_text("licenses/LICENSE"):
+    checkout = Path(__file__).parents[2] / "LICENSE"
+    if text := checkout.read_text(encoding="utf-8") if checkout.is_file() else _installed_licence():
         return text
     raise ExportError("Breakfix's own licence is not installed with it, and a bundle needs it; install Breakfix again")
+
+
+def _installed_licence() -> str | None:
+    return metadata.distribution("breakfix").read_text("licenses/LICENSE")
 
 
 def _megabytes(folder: Path) -> float:

@@ -5,11 +5,15 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM
 
 from breakfix.core import artifact
 from breakfix.core.errors import ExportError
+from breakfix.core.jsonl import read_jsonl, write_jsonl
+from breakfix.export import threshold
 from breakfix.export.calibrate import CalibrateSettings, calibrate
 from breakfix.export.int4 import Int4Settings, int4
 
@@ -68,16 +72,31 @@ def test_too_little_text_is_told(tiny_cycle, tmp_path):
 
 
 def test_a_repair_gives_back_the_float_models_line(breakfix, tiny_cycle, tmp_path):
-    """Plain rounding, then a threshold where it does not belong: repaired, it refuses what float refuses, to a prompt."""
-    words = ("export", "repair", tiny_cycle / "aligned", tiny_cycle / "int4", "--pairs", tiny_cycle / "pairs")
+    """What the tiny model likes to begin with stands for a refusal: after the repair it does so as often as in float."""
+    prompts = read_jsonl(tiny_cycle / "pairs" / threshold.LOOK_ALIKES) * 3
+    model = AutoModelForCausalLM.from_pretrained(tiny_cycle / "aligned").eval()
+    with torch.inference_mode():
+        begun = [int(model(input_ids=torch.tensor([row["ids"]])).logits[0, -1].argmax()) for row in prompts]
+
+    def make(work):
+        write_jsonl(work / threshold.LOOK_ALIKES, prompts)
+        return {"openings": [begun[0]]}
+
+    artifact.produce(tmp_path / "pairs", "pairs", {}, {}, make)
+    words = ("export", "repair", tiny_cycle / "aligned", tiny_cycle / "int4", "--pairs", tmp_path / "pairs")
     done = breakfix(*words, "--out", tmp_path / "repaired")
-    if "refuses none of" in done.stderr:
-        pytest.fail(f"the tiny model refuses nothing, so this shows nothing: {done.stderr}")
     assert done.returncode == 0, done.stderr
     found = artifact.load(tmp_path / "repaired", "int4").facts["repair"]
-    assert found["refused_as_set"] == pytest.approx(found["refused_by_float"], abs=1e-3)
+    assert found["refused_by_float"] == begun.count(begun[0]) / len(begun)
     assert breakfix(*words, "--out", tmp_path / "again").returncode == 0
     assert artifact.load(tmp_path / "again").id == artifact.load(tmp_path / "repaired").id
+
+
+def test_a_float_model_that_refuses_nothing_shows_no_line(breakfix, tiny_cycle, tmp_path):
+    words = ("export", "repair", tiny_cycle / "aligned", tiny_cycle / "int4", "--pairs", tiny_cycle / "pairs")
+    done = breakfix(*words, "--out", tmp_path / "repaired")
+    assert done.returncode == 1 and "so there is no line to follow" in done.stderr
+    assert not (tmp_path / "repaired").exists()
 
 
 def test_it_is_a_checkpoint_like_any_other(calibrated, tiny_cycle):

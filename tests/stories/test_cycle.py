@@ -224,7 +224,8 @@ def test_a_turn_reads_only_what_is_new(tiny_cycle):
         talk.append(Message("user", f"How do I bake {number} breads?"))
         answer = "".join(engine.stream(talk, Sampling(8)))
         # Another conversation on the same weights, which has seen nothing of this one.
-        assert answer == fresh.generate([talk], Sampling(8))[0]
+        # Where the last token ends inside a character, only one of them shows that there was one.
+        assert answer.rstrip("\ufffd") == fresh.generate([talk], Sampling(8))[0].rstrip("\ufffd")
         new = engine.length(talk) - (engine.length(talk[:-2]) if number else 0)
         assert engine.read <= new + 2, "the turn, and what the template writes around the last answer"
         talk.append(Message("assistant", answer))
