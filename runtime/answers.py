@@ -6,10 +6,10 @@ The model is the next client's only when the thread that used it has ended, what
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -17,8 +17,9 @@ from ..core.errors import BreakfixError, EngineError
 from ..guardrails.guard import Guard
 from ..guardrails.policy import Verdict
 from ..guardrails.rules import redact
-from .engine import Conversation, ConversationTooLong, Engine, Message, Sampling
+from .engine import ConversationTooLong, Engine, Message, Sampling
 from .session import Session
+from .watched import Used, Watched
 
 FAILED = "the server failed to finish this answer; ask again"
 Gone = Callable[[], Awaitable[bool]]
@@ -48,13 +49,6 @@ class Limits:
     """The longest that one answer may take, checks included; it ends there as if it had reached its last token."""
     characters: int = 32_000
     """The longest conversation, and the longest list of texts to moderate."""
-
-
-class Used(NamedTuple):
-    """Tokens of one answer."""
-
-    read: int = 0
-    written: int = 0
 
 
 class Numbers:
@@ -157,7 +151,7 @@ class Answer:
         self.blocked: Verdict | None = None
         """The verdict that blocked the request or the answer."""
         self._service, self._messages, self._gone = service, messages, gone
-        self._engine = _Watched(service.engine, stops, time.monotonic() + service.limits.seconds)
+        self._engine = Watched(service.engine, stops, time.monotonic() + service.limits.seconds)
         self._session = Session(self._engine, service.guard, sampling)
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         self._loop, self._started, self._seen = asyncio.get_running_loop(), time.monotonic(), False
@@ -283,55 +277,3 @@ class Answer:
 
     def _put(self, thing: Any) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, thing)
-
-
-class _Watched:
-    """An engine that counts what it reads and writes, ends at stop texts, and can be told to end."""
-
-    def __init__(self, engine: Engine, stops: Sequence[str], deadline: float) -> None:
-        self._engine, self._stops, self._deadline = engine, stops, deadline
-        self.id, self.used, self.cut = engine.id, Used(), False
-        self.cancelled = threading.Event()
-
-    def over(self) -> bool:
-        """Tell whether nobody waits for more, or the time is up."""
-        return self.cancelled.is_set() or time.monotonic() > self._deadline
-
-    def length(self, conversation: Conversation) -> int:
-        return self._engine.length(conversation)
-
-    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
-        return ["".join(self.stream(conversation, sampling)) for conversation in conversations]
-
-    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Yield the answer; a part of a stop text is held back until it is none."""
-        read, written, held = self._engine.length(conversation), "", ""
-        for pieces, piece in enumerate(self._engine.stream(conversation, sampling), 1):
-            held, written = held + piece, written + piece
-            self.used = Used(read, max(pieces, self._tokens(written)))
-            ends = [at for stop in self._stops if (at := held.find(stop)) >= 0]
-            if ends:
-                yield held[: min(ends)]
-                return
-            safe = len(held) - _begun(held, self._stops)
-            if safe:
-                yield held[:safe]
-                held = held[safe:]
-            if self.over():
-                self.cut = True
-                break
-        self.cut = self.cut or self.used.written >= sampling.max_new_tokens
-        if held:
-            yield held
-
-    def _tokens(self, text: str) -> int:
-        """Count tokens where a piece may be several; 0 where the engine has no tokenizer."""
-        template = getattr(self._engine, "template", None)
-        return len(template.tokenizer.encode(text, add_special_tokens=False).ids) if template and not text.isascii() else 0
-
-
-def _begun(text: str, stops: Sequence[str]) -> int:
-    """Return how many characters at the end of a text may be the beginning of a stop text."""
-    longest = max((len(stop) - 1 for stop in stops), default=0)
-    ends = (size for size in range(min(longest, len(text)), 0, -1) if any(stop.startswith(text[-size:]) for stop in stops))
-    return next(ends, 0)

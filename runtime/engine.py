@@ -9,11 +9,13 @@ from typing import Literal, NamedTuple, Protocol
 
 from ..core.errors import EngineError
 
+Role = Literal["system", "user", "assistant"]
+
 
 class Message(NamedTuple):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.hazards import HAZARDS, JAILBREAK
 from ..guardrails.policy import Verdict
-from .answers import Used
 from .engine import Message
+from .watched import Used
 
 Finish = Literal["stop", "length", "content_filter"]
 _Stop = Annotated[str, Field(max_length=64)]

@@ -74,6 +74,30 @@ class Session:
         self._remember(text, shown)
         self.last = self._ended(shown, noted or _notable(verdict))
 
+    @property
+    def system(self) -> str | None:
+        """Return the system message, None where there is none."""
+        return self.history[0].content if self.history and self.history[0].role == "system" else None
+
+    def instruct(self, system: str | None) -> None:
+        """Put another system message in place of the present one, None for none; it counts from the next turn."""
+        rest = self.history[1:] if self.system is not None else self.history
+        self.history = [Message("system", system), *rest] if system else rest
+
+    def undo(self) -> str | None:
+        """Drop the newest question and its answer; returns the question, None when there is none to drop."""
+        asked = [index for index, message in enumerate(self.history) if message.role == "user"]
+        if not asked:
+            return None
+        question = self.history[asked[-1]].content
+        del self.history[asked[-1] :]
+        return question
+
+    def restart(self) -> None:
+        """Drop all but the system message."""
+        self.history = self.history[:1] if self.system is not None else []
+        self.last = None
+
     def forget_oldest(self) -> bool:
         """Drop the oldest question and its answer, never the system message; False when there is none to drop."""
         asked = [index for index, message in enumerate(self.history) if message.role == "user"]

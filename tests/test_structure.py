@@ -109,9 +109,9 @@ def test_every_folder_with_modules_has_an_init():
     assert not [folder for folder in folders if not (ROOT / folder / "__init__.py").exists()]
 
 
-def test_the_root_holds_two_modules():
+def test_the_root_holds_one_module():
     # Any other would ship as part of the package.
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "cli.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
@@ -127,7 +127,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name for name in archive.namelist() if not re.match(r"breakfix-[^/]+\.dist-info/", name)}
     rooms = {f"{room(name)}/" for name in sources() if "/" in name}
-    expected = {name for name in tree() if name.startswith(tuple(rooms))} | {"__init__.py", "cli.py"}
+    expected = {name for name in tree() if name.startswith(tuple(rooms))} | {"__init__.py"}
     assert shipped == {f"breakfix/{name}" for name in expected}
 
 

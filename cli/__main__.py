@@ -1,0 +1,5 @@
+"""`python -m breakfix.cli` is the command `breakfix`."""
+
+from . import main
+
+main()

@@ -1,0 +1,94 @@
+"""A chat: messages are answered behind the guard, and what begins with a slash is a command.
+
+It knows no model format and no terminal; it is given a session, a display and lines.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+
+from ...core.errors import BreakfixError, EngineError, os_sentence
+from ...guardrails.guard import Guard
+from ..engine import ConversationTooLong
+from ..session import Session
+from ..watched import Watched
+from .commands import COMMANDS, Leave
+from .display import Display
+from .keyboard import interruptible
+
+TOO_LONG = "this message alone is longer than the model can read; send a shorter one"
+
+
+class Chat:
+    """One conversation and how it is shown."""
+
+    def __init__(self, session: Session, display: Display, reopen: Callable[[str], Guard] | None = None) -> None:
+        """Chat in a session; `reopen` opens its guard with another policy, by name or path."""
+        self.session, self.display, self.reopen = session, display, reopen
+        self.engine = Watched(session.engine) if not isinstance(session.engine, Watched) else session.engine
+        session.engine = self.engine
+        self.asked: str | None = None
+        """The latest message."""
+        self.turns = 0
+        self.seconds = self.first = 0.0
+        """What the latest turn took, and what its first text."""
+
+    def run(self, lines: Iterable[str], *, commands: bool) -> None:
+        """Answer each line; empty ones are passed over.
+
+        Commands are for a person at the keyboard: lines that come from elsewhere shall write no file. So is Ctrl-C, which
+        stops an answer and not the chat.
+        """
+        for line in lines:
+            if not (text := line.strip()):
+                continue
+            try:
+                if commands and text.startswith("/") and "\n" not in text:
+                    self._command(text)
+                else:
+                    self.answer(text, stoppable=commands)
+            except Leave:
+                return
+
+    def answer(self, text: str, *, stoppable: bool = False) -> None:
+        """Show one guarded answer, piece by piece, and say what befell it."""
+        self.asked, self.turns = text, self.turns + 1
+        self.engine.cancelled.clear()
+        started, self.first, said = time.monotonic(), 0.0, ""
+        known = len(self.session.history)
+        self.display.begin()
+        try:
+            with interruptible(self.engine.cancelled.set) if stoppable else nullcontext():
+                for piece in self.session.ask(text):
+                    self.first = self.first or time.monotonic() - started
+                    self.display.piece(piece)
+        except ConversationTooLong:
+            said = TOO_LONG
+        except KeyboardInterrupt:
+            if not stoppable:
+                raise
+            said = "stopped; this turn is forgotten"
+        finally:
+            self.seconds = time.monotonic() - started
+            self.display.end(self.session.last, self.engine.used)
+        if self.engine.cancelled.is_set() and not said:
+            said = "stopped"
+            if self.session.last is not None and not self.session.last.answer and len(self.session.history) > known:
+                self.session.undo()
+        if said:
+            self.display.note(said)
+
+    def _command(self, text: str) -> None:
+        name, _, argument = text[1:].partition(" ")
+        command = COMMANDS.get(name)
+        if command is None:
+            self.display.note(f"there is no command /{name}; /help lists them, and a space before a slash sends it as text")
+            return
+        try:
+            command.do(self, argument.strip())
+        except EngineError:
+            raise
+        except BreakfixError as error:
+            self.display.note(str(error))
+        except OSError as error:
+            self.display.note(os_sentence(error))
