@@ -49,6 +49,6 @@ def guard_bench(
 ) -> None:
     """Measure the guard's time, size and memory on one thread of this machine."""
     from ..guardrails.guard import SHIPPED
-    from ..runtime.bench import bench_guard
+    from ..runtime.bench.alone import bench_guard
 
     print_figures(bench_guard(guard_folder or SHIPPED, rounds, policy))

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..core.errors import UsageError
 from .options import Audit, BundleGuard, BundleModel, PolicyName, print_figures, recipe_of
 
 
@@ -101,15 +103,42 @@ def serve(
 def bench(
     model: BundleModel = None,
     guard_folder: BundleGuard = None,
+    against: Annotated[
+        list[str] | None, typer.Option("--vs", metavar="gguf:FILE", help="Run llama.cpp on this file in turn; repeatable.")
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1)] = 5,
-    tokens: Annotated[int, typer.Option("--tokens", min=2, help="Longest answer, in tokens.")] = 64,
+    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", min=48, help="Length of the question.")] = 128,
+    tokens: Annotated[int, typer.Option("--tokens", min=2, help="Longest answer, in tokens.")] = 128,
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 2,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for bench.md, bench.json and bench.png.")] = None,
 ) -> None:
-    """Measure speed, memory and the guard's cost on this machine."""
-    from ..runtime import bench as benchmark
+    """Measure speed, memory and the guard's cost on this machine, in turn with others."""
+    from ..runtime.bench import alone, race, report
+    from ..runtime.bench.contenders import Entry
     from ..runtime.bundle import find_bundle
 
+    if out is not None:
+        import matplotlib  # noqa: F401  what is missing is told before anything is measured
+
     bundle = find_bundle(model, guard_folder)
-    print_figures(benchmark.bench(bundle.model, bundle.guard, rounds, tokens))
+    context = prompt_tokens + tokens
+    entries = [
+        Entry("both rails", bundle.model, bundle.guard, threads, context),
+        Entry("no guard", bundle.model, None, threads, context),
+        *(Entry(file.name, file, None, threads, context) for file in map(_gguf, against or ())),
+    ]
+    run = race.race(entries, rounds, prompt_tokens, tokens)
+    typer.echo(report.markdown(run))
+    print_figures(alone.bench_talk(bundle.model, bundle.guard, rounds, min(tokens, 64)))
+    for path in report.write(run, out) if out is not None else ():
+        typer.echo(path)
+
+
+def _gguf(text: str) -> Path:
+    kind, _, name = text.partition(":")
+    if kind != "gguf" or not Path(name).is_file():
+        raise UsageError(f"--vs {text} names no GGUF file; write it as gguf:FILE")
+    return Path(name)
 
 
 def doctor() -> None:

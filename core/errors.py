@@ -21,6 +21,7 @@ EXTRAS = {
     "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
     "export": ("torch", "transformers", "onnx", "onnxscript"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "bench": ("llama_cpp", "matplotlib"),
 }
 """What each optional extra brings; `train` brings `export` too."""
 

@@ -54,7 +54,7 @@ def _messages(path: Path) -> list[Message]:
         given, content = (row.get("role"), row.get("content")) if isinstance(row, dict) else (None, None)
         answers = bool(history) and history[-1].role == "user"
         awaited: tuple[Role, ...] = ("assistant",) if answers else ("user",) if history else ("user", "system")
-        role = next((role for role in awaited if role == given), None)
+        role: Role | None = next((each for each in awaited if each == given), None)
         if role is None or not isinstance(content, str):
             raise DataError(f"{path}, message {number}: it should be a text of {' or '.join(awaited)}; mend it")
         history.append(Message(role, content))

@@ -16,6 +16,7 @@ from breakfix.core.jsonl import read_jsonl
 from breakfix.eval import suites
 from breakfix.eval.run import EvalSettings
 from breakfix.eval.torch_engine import TorchEngine
+from breakfix.guardrails.guard import SHIPPED
 from breakfix.runtime.engine import Message, Sampling
 from breakfix.runtime.genai import GenAIEngine
 from breakfix.runtime.session import Session
@@ -108,6 +109,23 @@ def test_what_the_guard_costs_is_measured(breakfix, tiny_cycle):
         done.stderr
     )
     assert all(value > 0 for name, value in figures.items() if name != "memory")
+
+
+def test_a_bundle_is_raced_against_itself_without_the_guard(breakfix, tiny_cycle, tmp_path):
+    out = tmp_path / "bench"
+    words = ["--guard", SHIPPED, "--rounds", "1", "--prompt-tokens", "96", "--tokens", "6", "--out", out]
+    done = breakfix("bench", tiny_cycle, *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((out / "bench.json").read_text())
+    assert [result["name"] for result in told["results"]] == ["both rails", "no guard"]
+    assert 80 <= told["read"] <= 96
+    assert all(result[key] > 0 for result in told["results"] for key in ("load", "first", "prefill", "decode", "peak", "size"))
+    assert (out / "bench.md").read_text() in done.stdout and (out / "bench.png").stat().st_size > 1000
+    refused = breakfix("bench", tiny_cycle, "--vs", "gguf:nowhere.gguf")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "breakfix: --vs gguf:nowhere.gguf names no GGUF file; write it as gguf:FILE\n",
+    )
 
 
 def test_another_recipe_for_the_same_folder_is_refused(breakfix, tiny_cycle, tiny_settings):
