@@ -29,12 +29,15 @@ from ..core.progress import say
 from . import forms
 from .answers import FAILED, Answer, Busy, Left, Service
 from .engine import ConversationTooLong, Sampling
+from .patience import Patient
 
 KEY = "BREAKFIX_API_KEY"
 """Environment variable that holds the key clients must send."""
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _BODY = 1_000_000
 """Bytes of a request that are read."""
+_CONNECTIONS = 512
+"""Connections and requests in work together; one more gets 503."""
 _PATHS = ("/health", "/metrics", "/v1/models", "/v1/moderations", "/v1/chat/completions")
 
 
@@ -103,10 +106,19 @@ def serve(service: Service, host: str, port: int) -> None:
         raise UsageError(f"{host} port {port} cannot be listened on ({error}); choose another --port") from error
     shown = f"[{host}]" if ":" in host else host
     app = create_app(service, key, [*_LOCAL, shown] if local else ["*"])
-    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=30)
     say(f"{service.name} at http://{shown}:{port}/v1, {'with' if key else 'without'} a key; Ctrl-C ends")
     with bound:
-        uvicorn.Server(config).run(sockets=[bound])
+        listener(app).run(sockets=[bound])
+
+
+def listener(app: FastAPI, seconds_to_stop: int = 30) -> uvicorn.Server:
+    """Return what carries an application: it keeps no log of requests and waits for slow ones for a while only."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, http=Patient, access_log=False, log_level="warning", timeout_graceful_shutdown=seconds_to_stop,
+            limit_concurrency=_CONNECTIONS,
+        )
+    )  # fmt: skip
 
 
 def _sampling(service: Service, asked: forms.ChatRequest) -> Sampling:

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import openai
 import pytest
-import uvicorn
 
 from breakfix.core.errors import EngineError, UsageError
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
@@ -20,7 +19,8 @@ from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import CategoryPolicy, PiiPolicy, Policy
 from breakfix.runtime.answers import Limits, Service
 from breakfix.runtime.engine import ConversationTooLong, ScriptedEngine
-from breakfix.runtime.server import create_app, serve
+from breakfix.runtime.patience import Patient
+from breakfix.runtime.server import create_app, listener, serve
 
 RULES = Policy(messages={"en": {"blocked": "No.", "failed": "Unsure."}})
 GUARD = Guard(ScriptedClassifier({"bomb": Scores(0.9, 0.0, "S9")}), RULES)
@@ -64,7 +64,7 @@ def running(engine=None, limits=None, key="", hosts=("127.0.0.1",), guard=GUARD)
     service = Service(engine or ScriptedEngine(TABLE), guard, "small", limits or Limits())
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(service, key, hosts), log_level="error", timeout_graceful_shutdown=5))
+        server = listener(create_app(service, key, hosts), seconds_to_stop=5)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         wait_for(lambda: server.started)
@@ -441,3 +441,38 @@ def test_a_server_that_is_stopped_finishes_what_it_accepted():
         threading.Timer(0.3, engine.leave.set).start()
     thread.join()
     assert found[0].choices[0].message.content == GARDEN
+
+
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        POST + b"X-Slow: ",
+        POST + b"Content-Type: application/json\r\nContent-Length: 90\r\n\r\n{",
+        b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /hea",
+    ],
+    ids=["nothing", "half a header", "half a body", "half a second request"],
+)
+def test_a_request_that_does_not_arrive_is_given_up(monkeypatch, begun):
+    monkeypatch.setattr(Patient, "seconds", 0.5)
+    with running() as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as slow:
+            started, said = time.monotonic(), b""
+            slow.sendall(begun)
+            while got := slow.recv(65536):
+                said += got
+            assert 0.4 < time.monotonic() - started < 5
+        assert said.endswith(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert ask(address, "garden").choices[0].message.content == GARDEN
+
+
+def test_a_slow_answer_is_waited_for(monkeypatch):
+    monkeypatch.setattr(Patient, "seconds", 0.3)
+    engine = SlowEngine()
+    with running(engine) as address:
+        threading.Timer(1.0, engine.leave.set).start()
+        assert ask(address, "garden").choices[0].finish_reason == "stop"
