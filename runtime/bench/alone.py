@@ -9,8 +9,9 @@ from ...guardrails.classifier import WINDOW, Passage
 from ...guardrails.guard import Guard
 from ..engine import Sampling
 from ..genai import GenAIEngine
+from ..memory import peak_megabytes
 from ..session import Session
-from .contenders import megabytes, peak_megabytes
+from .contenders import megabytes
 
 _QUESTION = (
     "I am planning a small vegetable garden on a balcony that gets sun only in the morning. Which plants would you choose, "
@@ -27,9 +28,9 @@ class Figure(NamedTuple):
     unit: str
 
 
-def bench_talk(model: Path, guard: Path, rounds: int, tokens: int) -> list[Figure]:
+def bench_talk(model: Path, guard: Path, rounds: int, tokens: int, threads: int) -> list[Figure]:
     """Return figures of two turns of a talk, both rails on: medians over `rounds`."""
-    engine, rails = GenAIEngine(model), Guard.open(guard)
+    engine, rails = GenAIEngine(model, threads), Guard.open(guard)
     shown, later, read, checks = [], [], [], []
     for _ in range(rounds):
         session = Session(engine, rails, Sampling(max_new_tokens=tokens))

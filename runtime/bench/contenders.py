@@ -4,8 +4,7 @@ A lap is one prompt read and one answer written, from the question to the last c
 """
 
 import os
-import resource
-import sys
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ...core import artifact
 from ...core.errors import BreakfixError
 from ..engine import Message
+from ..memory import peak_megabytes
 
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
@@ -59,6 +60,14 @@ class Ready(NamedTuple):
     seconds: float
     megabytes: float
     """Its files."""
+    id: str
+    """The content id of an int4 folder, the sha256 of a GGUF file."""
+
+
+class Failed(NamedTuple):
+    """A contender has given up."""
+
+    sentence: str
 
 
 class Contender(Protocol):
@@ -74,7 +83,8 @@ def contend(entry: Entry, line: Connection) -> None:
     try:
         started = time.perf_counter()
         contender = _load(entry)
-        line.send(Ready(time.perf_counter() - started, megabytes(entry.model)))
+        loaded = time.perf_counter() - started
+        line.send(Ready(loaded, megabytes(entry.model), _id(entry)))
         while (order := line.recv()) is not None:
             text, ids, tokens = order
             used = _energy()
@@ -84,7 +94,15 @@ def contend(entry: Entry, line: Connection) -> None:
             line.send(Lap(len(ids), len(came), came[0] - began, ended - came[0], gaps, joules))
         line.send(peak_megabytes())
     except BreakfixError as error:
-        line.send(error)
+        line.send(Failed(str(error)))
+    except Exception as error:  # whatever a library raises: the others shall not wait for ever
+        line.send(Failed(f"{entry.name} failed while it was measured ({type(error).__name__}: {error}); try another file"))
+
+
+def contend_alone(entry: Entry, line: Connection) -> None:
+    """Contend in a process that leaves Ctrl-C to the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    contend(entry, line)
 
 
 def _load(entry: Entry) -> Contender:
@@ -96,6 +114,13 @@ def _load(entry: Entry) -> Contender:
     from .ours import Ours
 
     return Ours(entry.model, entry.guard, entry.threads)
+
+
+def _id(entry: Entry) -> str:
+    if entry.is_gguf:
+        return artifact.sha256_of(entry.model)
+    ids = [artifact.load(folder).id for folder in (entry.model, entry.guard) if folder]
+    return " + ".join(ids)
 
 
 def question(folder: Path, tokens: int) -> tuple[str, list[int]]:
@@ -112,16 +137,6 @@ def question(folder: Path, tokens: int) -> tuple[str, list[int]]:
             break
         cut -= max(1, len(read) - tokens)
     return text, read
-
-
-def peak_megabytes() -> float:
-    """Return the most memory that this process ever held; what its parent held before it began is none of its own."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        if peaks:
-            return int(peaks[0]) / 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def megabytes(model: Path) -> float:

@@ -8,16 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from statistics import median, quantiles
+from typing import Any
 
 import numpy as np
 
 from ...core.errors import EngineError
 from ...core.progress import progress
-from .contenders import Entry, Lap, Ready, contend, question
+from .contenders import Entry, Failed, Lap, Ready, contend_alone, question
 
 _COPY = 128_000_000
 _COPIES = 5
 _LAUNCH_SECONDS = 600
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Result:
     """What one contender did: medians over its laps, the first left out."""
 
     name: str
+    id: str
+    """Of the files: content ids, or the sha256 of a GGUF file."""
     load: float
     """Seconds, hashes verified where it has some."""
     first: float
@@ -71,18 +75,15 @@ def race(entries: Sequence[Entry], rounds: int, prompt_tokens: int, tokens: int)
         lines, ready = [], []
         for entry in entries:  # one after the other: each loads on a quiet machine
             lines.append(_start(stack, entry))
-            ready.append(_answer(entry, lines[-1]))
+            ready.append(_answer(entry, lines[-1], _NOTHING))
         laps: list[list[Lap]] = [[] for _ in entries]
         advance = stack.enter_context(progress("bench", (rounds + 1) * len(entries)))
         for number in range(rounds + 1):
             turn = list(zip(entries, lines, laps, strict=True))
             for entry, line, done in turn if number % 2 else reversed(turn):  # nobody always runs behind the same one
-                line.send((text, ids, tokens))
-                done.append(_answer(entry, line))
+                done.append(_answer(entry, line, (text, ids, tokens)))
                 advance(1)
-        for line in lines:
-            line.send(None)
-        peaks: list[float] = [_answer(entry, line) for entry, line in zip(entries, lines, strict=True)]
+        peaks: list[float] = [_answer(entry, line, None) for entry, line in zip(entries, lines, strict=True)]
     results = (
         _result(entry.name, loaded, done[1:], peak)
         for entry, loaded, done, peak in zip(entries, ready, laps, peaks, strict=True)
@@ -94,22 +95,26 @@ def _start(stack: ExitStack, entry: Entry) -> Connection:
     """Start a contender; it ends with the stack, whatever happens."""
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
-    process = context.Process(target=contend, args=(entry, its), daemon=True)
+    process = context.Process(target=contend_alone, args=(entry, its), daemon=True)
     process.start()
     its.close()
-    stack.callback(process.kill)
+    for clean in (process.join, process.kill, ours.close):  # called in the opposite order
+        stack.callback(clean)
     return ours
 
 
-def _answer(entry: Entry, line: Connection):
+def _answer(entry: Entry, line: Connection, order: object) -> Any:
+    """Give an order, if it is one, and return what comes back. Raises EngineError for what went wrong there."""
     try:
+        if order is not _NOTHING:
+            line.send(order)
         if not line.poll(_LAUNCH_SECONDS):
             raise EngineError(f"{entry.name} gave no answer for {_LAUNCH_SECONDS} seconds; ask for fewer --tokens")
         answer = line.recv()
-    except EOFError as error:
+    except (EOFError, OSError) as error:
         raise EngineError(f"{entry.name} died while it was measured; it may have run out of memory") from error
-    if isinstance(answer, Exception):
-        raise answer
+    if isinstance(answer, Failed):
+        raise EngineError(answer.sentence)
     return answer
 
 
@@ -118,6 +123,7 @@ def _result(name: str, ready: Ready, laps: Sequence[Lap], peak: float) -> Result
     joules = [lap.joules / (lap.read + lap.written) for lap in laps if lap.joules is not None]
     return Result(
         name=name,
+        id=ready.id,
         load=ready.seconds,
         first=1000 * median(lap.first for lap in laps),
         prefill=median(lap.read / lap.first for lap in laps),

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ...core.artifact import write_atomic
+from .alone import Figure
 from .race import Race
 
 MARKDOWN, JSON, PICTURE = "bench.md", "bench.json", "bench.png"
 
 
-def markdown(race: Race) -> str:
-    """Return a table, a line a contender, and what the guard costs where the same model ran with and without one."""
+def markdown(race: Race, figures: Sequence[Figure] = ()) -> str:
+    """Return a table, a line a contender, the first one's ratios to the others, and more figures."""
     heads = (
         "",
         "first token, ms",
@@ -37,14 +38,18 @@ def markdown(race: Race) -> str:
     lines.append(f"The ceiling is {race.bandwidth:.1f} GB a second, what this machine copies; a file is read once a token.")
     lines += [f"{first.name} / {other.name}: {_ratios(first, other)}" for other in others]
     lines += [f"{result.name}: {result.joules:.3f} joules a token" for result in race.results if result.joules is not None]
+    lines += [f"{figure.what}: {figure.value:.1f} {figure.unit}" for figure in figures]
+    lines += ["", *(f"{result.name}: {result.id}" for result in race.results)]
     return "\n".join(lines) + "\n"
 
 
-def write(race: Race, folder: Path) -> Sequence[Path]:
+def write(race: Race, figures: Sequence[Figure], folder: Path) -> Sequence[Path]:
     """Write the table, the figures and the picture into a folder, over those of a bench before; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / MARKDOWN, markdown(race))
-    write_atomic(folder / JSON, json.dumps(asdict(race), indent=1) + "\n")
+    write_atomic(folder / MARKDOWN, markdown(race, figures))
+    write_atomic(
+        folder / JSON, json.dumps({**asdict(race), "figures": [figure._asdict() for figure in figures]}, indent=1) + "\n"
+    )
     _draw(race, folder / PICTURE)
     return [folder / name for name in (MARKDOWN, JSON, PICTURE)]
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
-from ...core.errors import BreakfixError, EngineError, os_sentence
+from ...core.errors import BreakfixError, EngineError, UsageError, os_sentence
 from ...guardrails.guard import Guard
+from ...guardrails.rules import redact
 from ..engine import ConversationTooLong
 from ..session import Session
 from ..watched import Watched
 from .commands import COMMANDS, Leave
-from .display import Display
+from .display import Display, why
 from .keyboard import interruptible
 
 TOO_LONG = "this message alone is longer than the model can read; send a shorter one"
@@ -40,24 +41,37 @@ class Chat:
         stops an answer and not the chat.
         """
         for line in lines:
-            if not (text := line.strip()):
-                continue
+            text = line.strip()
             try:
-                if commands and text.startswith("/") and "\n" not in text:
+                if commands and line.startswith("/") and "\n" not in text:
                     self._command(text)
-                else:
+                elif text:
                     self.answer(text, stoppable=commands)
             except Leave:
                 return
+            except KeyboardInterrupt:
+                if not commands:
+                    raise
+                self.display.note("stopped")
+
+    def instruct(self, system: str | None) -> None:
+        """Set another system message, None for none. Raises UsageError where the guard blocks it."""
+        guard = self.session.guard
+        verdict = guard.check_input(system) if guard and system else None
+        if verdict is not None and verdict.blocked:
+            raise UsageError(f"the guard blocks this system message ({why(verdict)}); choose another")
+        if system and verdict is not None and verdict.action == "redact":
+            system = redact(system, verdict.findings)
+        self.session.instruct(system)
 
     def answer(self, text: str, *, stoppable: bool = False) -> None:
         """Show one guarded answer, piece by piece, and say what befell it."""
         self.asked, self.turns = text, self.turns + 1
         self.engine.cancelled.clear()
         started, self.first, said = time.monotonic(), 0.0, ""
-        known = len(self.session.history)
-        self.display.begin()
+        before = list(self.session.history)
         try:
+            self.display.begin()
             with interruptible(self.engine.cancelled.set) if stoppable else nullcontext():
                 for piece in self.session.ask(text):
                     self.first = self.first or time.monotonic() - started
@@ -67,14 +81,15 @@ class Chat:
         except KeyboardInterrupt:
             if not stoppable:
                 raise
+            self.session.history = before
             said = "stopped; this turn is forgotten"
         finally:
             self.seconds = time.monotonic() - started
             self.display.end(self.session.last, self.engine.used)
         if self.engine.cancelled.is_set() and not said:
             said = "stopped"
-            if self.session.last is not None and not self.session.last.answer and len(self.session.history) > known:
-                self.session.undo()
+            if self.session.last is not None and not self.session.last.answer:
+                self.session.history = before
         if said:
             self.display.note(said)
 

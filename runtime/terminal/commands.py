@@ -1,12 +1,12 @@
 """The commands of a chat: what stands behind a slash."""
 
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...core.errors import DataError
+from ..memory import peak_megabytes
 from . import saved
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _help(chat: "Chat", _: str) -> None:
 
 def _system(chat: "Chat", text: str) -> None:
     if text:
-        chat.session.instruct(None if text == "none" else text)
+        chat.instruct(None if text == "none" else text)
     chat.display.note(f"system message: {chat.session.system or 'none'}")
 
 
@@ -52,7 +52,7 @@ def _save(chat: "Chat", name: str) -> None:
     if not name:
         chat.display.note("say where: /save FILE")
         return
-    saved.save(Path(name).expanduser(), chat.session.history, chat.session.engine.id)
+    saved.save(_path(name), chat.session.history, chat.session.engine.id)
     chat.display.note(f"saved; go on another day with: /load {name}")
 
 
@@ -60,7 +60,7 @@ def _load(chat: "Chat", name: str) -> None:
     if not name:
         chat.display.note("say what: /load FILE")
         return
-    chat.session.history = saved.load(Path(name).expanduser(), chat.session.guard)
+    chat.session.history = saved.load(_path(name), chat.session.guard)
     chat.asked, chat.session.last = None, None
     turns = sum(message.role == "user" for message in chat.session.history)
     chat.display.note(f"{turns} turns loaded; the last answer was:" if turns else "an empty chat loaded")
@@ -72,33 +72,40 @@ def _retry(chat: "Chat", _: str) -> None:
     if chat.asked is None:
         chat.display.note("there is nothing to ask again")
         return
-    if chat.session.last is not None and chat.session.history and chat.session.history[-1].content == chat.session.last.answer:
-        chat.session.undo()
-    before = chat.session.sampling
-    chat.session.sampling = replace(before, temperature=before.temperature or _LIVELY, seed=before.seed + chat.turns)
+    session, history, usual = chat.session, list(chat.session.history), chat.session.sampling
+    if session.last is not None and session.last.remembered:
+        session.undo()
+    session.sampling = replace(usual, temperature=usual.temperature or _LIVELY, seed=usual.seed + chat.turns)
     try:
         chat.answer(chat.asked, stoppable=True)
     finally:
-        chat.session.sampling = before
+        session.sampling = usual
+        if session.last is None or not session.last.remembered:  # the answer before is better than none
+            session.history = history
 
 
 def _undo(chat: "Chat", _: str) -> None:
-    question = chat.session.undo()
-    chat.asked = None
-    chat.display.note("the last question and its answer are forgotten" if question is not None else "there is nothing to undo")
+    last, chat.asked, chat.session.last = chat.session.last, None, None
+    if last is not None and not last.remembered:
+        chat.display.note("the last question was not kept; /undo again forgets the one before")
+    elif chat.session.undo() is None:
+        chat.display.note("there is nothing to undo")
+    else:
+        chat.display.note("the last question and its answer are forgotten")
 
 
 def _stats(chat: "Chat", _: str) -> None:
     session, used = chat.session, chat.engine.used
-    if chat.turns and chat.seconds:
+    if session.last is not None and session.last.asked_model:
         speed = f"{used.written / chat.seconds:.0f} tokens/s"
         chat.display.note(
             f"last turn: {used.read} tokens of prompt, {used.written} of answer, first text after {chat.first:.2f} s, {speed}"
         )
     context = chat.engine.context
     held = session.engine.length(session.history) if session.history else 0
-    chat.display.note(f"conversation: {chat.turns} turns, {held} tokens" + (f" of {context}" if context else ""))
-    chat.display.note(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNIT:.0f} MB")
+    turns = sum(message.role == "user" for message in session.history)
+    chat.display.note(f"conversation: {turns} turns, {held} tokens" + (f" of {context}" if context else ""))
+    chat.display.note(f"peak memory: {peak_megabytes():.0f} MB")
     chat.display.note(f"model {session.engine.id}")
     _policy(chat, "")
 
@@ -113,7 +120,14 @@ def _exit(chat: "Chat", _: str) -> None:
     raise Leave
 
 
-_UNIT = 1e6 if sys.platform == "darwin" else 1e3
+def _path(name: str) -> Path:
+    """Return the path that a person means. Raises DataError for another person's home that is not there."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{name} names nobody's folder; write the path out") from error
+
+
 COMMANDS = {
     "help": Command("", "list the commands", _help),
     "system": Command("[TEXT]", "show or set the system message; none takes it away", _system),

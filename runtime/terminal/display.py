@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Protocol
 
+from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
@@ -22,6 +23,8 @@ from ...guardrails.policy import Verdict
 from ..session import Turn
 from ..watched import Used
 
+_ORDER = {*map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)))}
+"""Characters that change the order in which others are shown, and the invisible tags."""
 _REFRESH = 0.08
 """Seconds between two drawings of an answer that is still being written."""
 
@@ -73,7 +76,7 @@ class Plain:
 
     def note(self, text: str) -> None:
         """Print it in brackets on standard error."""
-        console.print(f"({text})", markup=False, soft_wrap=True)
+        console.print(f"({printable(text)})", markup=False, emoji=False, soft_wrap=True)
 
 
 class Json:
@@ -115,7 +118,7 @@ class Rich:
         """Draw the answer so far, or its last lines where it is longer than the screen."""
         self._said += printable(text)
         if self._live and time.monotonic() - self._drawn > _REFRESH:
-            self._live.update(_Tail(_markdown(self._said)), refresh=True)
+            self._live.update(_Tail(_Markdown(self._said)), refresh=True)
             self._drawn = time.monotonic()
 
     def end(self, turn: Turn | None, used: Used) -> None:
@@ -125,13 +128,13 @@ class Rich:
             self._live = None
         if turn is None:
             return
-        self._console.print(_markdown(printable(turn.answer)))
+        self._console.print(_Markdown(printable(turn.answer)))
         for line in notes(turn):
             self.note(line)
 
     def note(self, text: str) -> None:
         """Print it dim, in brackets, on standard error."""
-        self._notes.print(f"({text})", style="dim", markup=False, soft_wrap=True)
+        self._notes.print(f"({printable(text)})", style="dim", markup=False, emoji=False, soft_wrap=True)
 
 
 class _Tail:
@@ -196,10 +199,17 @@ def as_row(turn: Turn, used: Used) -> dict[str, object]:
 
 
 def printable(text: str) -> str:
-    """Drop what would steer the terminal instead of being read on it."""
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
+    """Drop what would steer the terminal, or the order in which it is read, instead of being read."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(char for char in text if char in "\n\t" or (unicodedata.category(char) != "Cc" and char not in _ORDER))
 
 
-def _markdown(text: str) -> Markdown:
-    # Links are written out: what a model calls a link need not be where it leads.
-    return Markdown(text, hyperlinks=False)
+class _Markdown(Markdown):
+    """Markdown without HTML, which would be left out, and without entities, which could name what was dropped."""
+
+    def __init__(self, text: str) -> None:
+        # Links are written out: what a model calls a link need not be where it leads.
+        super().__init__("", hyperlinks=False)
+        self.parsed = (
+            MarkdownIt().enable(["strikethrough", "table"]).disable(["html_block", "html_inline", "entity"]).parse(text)
+        )

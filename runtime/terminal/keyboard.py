@@ -8,6 +8,8 @@ from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth, create_output
@@ -23,7 +25,7 @@ def history_file() -> Path:
 def typed(commands: Iterable[str], history: Path | None, *, color: bool = True) -> Iterator[str]:
     """Yield what a person types, message by message, until Ctrl-D.
 
-    Enter sends; Alt-Enter or Ctrl-J begins a new line, and a paste may hold several. Ctrl-C empties what is being typed.
+    Enter sends; Alt-Enter begins a new line, and a paste may hold several. Ctrl-C empties what is being typed.
     """
     prompt = PromptSession(
         multiline=True,
@@ -74,7 +76,9 @@ def _usable(path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > _MOST_BYTES:
             os.replace(path, path.with_name(path.name + ".1"))
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.fchmod(handle, 0o600)  # a file from elsewhere may be open to others
+        os.close(handle)
     except OSError:
         return False
     return True
@@ -83,12 +87,13 @@ def _usable(path: Path) -> bool:
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter")
+    typing = has_focus(DEFAULT_BUFFER)  # and not a search in the history
+
+    @keys.add("enter", filter=typing)
     def _send(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
 
-    @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "enter", filter=typing)
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 

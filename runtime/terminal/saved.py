@@ -2,13 +2,14 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.artifact import write_atomic
 from ...core.errors import DataError
 from ...guardrails.guard import Guard
+from ...guardrails.rules import redact
 from ..engine import Message, Role
 
 _FORMAT = "breakfix chat 1"
@@ -21,8 +22,15 @@ def save(path: Path, history: Sequence[Message], model: str) -> None:
         raise DataError(f"{path} is no saved chat and is left as it is; choose another name")
     rows = [message._asdict() for message in history]
     text = json.dumps({"format": _FORMAT, "model": model, "messages": rows}, indent=1)
-    os.close(os.open(path.with_name(path.name + ".tmp"), os.O_WRONLY | os.O_CREAT, 0o600))
-    write_atomic(path, text + "\n")
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:  # its owner's alone
+        try:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
 
 
 def load(path: Path, guard: Guard | None) -> list[Message]:
@@ -31,18 +39,20 @@ def load(path: Path, guard: Guard | None) -> list[Message]:
     Raises DataError when it is no saved chat, or when the guard would not have let it happen.
     """
     history = _messages(path)
-    question, said = "", []
+    question, said, kept = "", [], []
     for number, message in enumerate(history, 1):
         if guard is None:
-            break
+            return history
         answers = message.role == "assistant"
         verdict = guard.check_output(question, message.content) if answers else guard.check_input(message.content, said)
         if verdict.blocked:
             raise DataError(f"{path}, message {number}: the guard blocks it; take it out, with its answer, and load again")
+        text = redact(message.content, verdict.findings) if verdict.action == "redact" else message.content
+        kept.append(message._replace(content=text))
         if not answers:
             said.append(message.content)
             question = message.content
-    return history
+    return kept
 
 
 def _messages(path: Path) -> list[Message]:

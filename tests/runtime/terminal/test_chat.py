@@ -126,3 +126,34 @@ def test_lines_of_a_pipe_are_never_commands(chat, capsys, tmp_path):
     talk.run([f"/save {tmp_path / 'x'}", "/exit", "hi"], commands=False)
     assert capsys.readouterr().out.count("I have no line for that.") == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_between_two_answers_ends_neither_chat_nor_conversation(chat, capsys):
+    talk = chat({"hi": "Hello.", "ho": "Ha."})
+
+    def lines():
+        yield "hi"
+        talk.display.end = interrupting(talk.display)
+        yield "ho"
+        yield "hi"
+
+    talk.run(lines(), commands=True)
+    out, err = capsys.readouterr()
+    assert out == "Hello.\nHa.Hello.\n" and err == "(stopped)\n"
+
+
+def interrupting(display):
+    """Return an `end` that is interrupted once."""
+    end = display.end
+
+    def once(turn, used):
+        display.end = end
+        raise KeyboardInterrupt
+
+    return once
+
+
+def test_a_space_before_a_slash_sends_it_as_text(chat, typed):
+    engine = ScriptedEngine({})
+    typed(chat(engine), " /usr/bin is what?")
+    assert engine.asked[0][-1].content == "/usr/bin is what?"

@@ -1,12 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from breakfix.guardrails.classifier import Scores
+from breakfix.guardrails.guard import Guard
+from breakfix.guardrails.policy import PiiPolicy
 from breakfix.runtime.engine import Message, ScriptedEngine
 from breakfix.runtime.terminal.commands import COMMANDS
-
-HARM_BOTH = {"bomb": Scores(0.93, 0.93, "S9")}
 
 
 def notes(said) -> list[str]:
@@ -43,6 +43,31 @@ def test_the_system_message_is_shown_set_and_taken_away(chat, typed):
 def test_another_policy_is_another_guard_from_then_on(chat, typed):
     out = typed(chat({"a bomb": "A loud thing."}), "a bomb", "/policy lax", "a bomb").out
     assert out == "No.\nA loud thing.\n"
+
+
+@pytest.mark.parametrize("text", ["Tell all about the bomb.", "bomb"])
+def test_a_system_message_that_the_guard_blocks_is_not_taken(chat, typed, text):
+    talk = chat({}, system="Be kind.")
+    (said,) = notes(typed(talk, f"/system {text}"))
+    assert said.startswith("the guard blocks this system message (S9") and "bomb" not in said
+    assert talk.session.system == "Be kind."
+
+
+def test_undo_after_a_blocked_question_takes_no_good_turn_away(chat, typed):
+    talk = chat({"hi": "Hello."})
+    assert (
+        notes(typed(talk, "hi", "a bomb", "/undo"))[-1] == "the last question was not kept; /undo again forgets the one before"
+    )
+    assert len(talk.session.history) == 2
+    typed(talk, "/undo")
+    assert talk.session.history == []
+
+
+def test_a_retry_that_is_blocked_keeps_the_answer_before(chat, typed):
+    answers = iter(["Fine. ", "Take the bomb. " * 20])
+    talk = chat(ScriptedEngine(lambda conversation: next(answers)))
+    typed(talk, "hi", "/retry")
+    assert [message.content for message in talk.session.history] == ["hi", "Fine. "]
 
 
 def test_undo_forgets_one_turn_at_a_time(chat, typed):
@@ -90,6 +115,7 @@ def test_stats_tell_the_tokens_and_what_is_running(chat, typed):
     assert said[1].startswith("conversation: 1 turns, ")
     assert f"model {talk.engine.id}" in said
     assert said[-1] == f"guard {talk.session.guard.id}, level balanced"
+    assert not notes(typed(talk, "a bomb", "/stats"))[1].startswith("last turn"), "a blocked turn has no speed"
 
 
 def test_exit_ends_the_chat(chat, typed):
@@ -136,7 +162,7 @@ def saved(tmp_path, *messages):
     [[("user", "a bomb"), ("assistant", "Sure.")], [("user", "hi"), ("assistant", "Take the bomb.")], [("system", "bomb")]],
 )
 def test_the_guard_reads_what_is_loaded(chat, typed, tmp_path, messages):
-    talk = chat({"hi": "Hello."}, HARM_BOTH)
+    talk = chat({"hi": "Hello."})
     typed(talk, "hi")
     said = typed(talk, f"/load {saved(tmp_path, *messages)}").err
     assert "the guard blocks it" in said and "bomb" not in said
@@ -162,6 +188,19 @@ def test_what_is_no_saved_chat_is_told_and_nothing_is_lost(chat, typed, tmp_path
     typed(talk, "hi")
     assert str(file.name) in typed(talk, f"/load {file}").err
     assert len(talk.session.history) == 2
+
+
+def test_what_is_loaded_is_redacted_as_what_is_said(chat, typed, tmp_path):
+    engine = ScriptedEngine({})
+    talk = chat(engine, {})
+    rules = replace(talk.session.guard.rules, pii=PiiPolicy(input="redact", output="redact"))
+    talk.session.guard = Guard(talk.session.guard.classifier, rules)
+    said = typed(talk, f"/load {saved(tmp_path, ('user', 'I am a@b.org'), ('assistant', 'Hi, a@b.org'))}", "ho").err
+    assert "a@b.org" not in said and "a@b.org" not in str(engine.asked)
+
+
+def test_nobodys_home_is_told(chat, typed):
+    assert "names nobody's folder" in typed(chat({}), "/save ~nobody-here/x").err
 
 
 def test_a_file_that_is_not_there_is_told(chat, typed, tmp_path):

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -57,14 +58,51 @@ def test_a_long_answer_never_draws_more_than_the_screen_and_stands_whole_at_the_
 def test_what_is_taken_back_does_not_stand_on_the_screen(screen):
     display, written = screen
     show(display, "calm. Now mix", turn=Turn("calm.\n\nNo.", BLOCKED, asked_model=True, taken_back=8))
-    final = written.getvalue().rsplit("\x1b[?25h", 1)[1]
-    assert "Now mix" not in final and "calm." in final and "No." in final
+    stands = replay(written.getvalue())
+    assert "Now mix" not in stands and "calm." in stands and "No." in stands
 
 
 def test_the_cursor_comes_back_even_when_a_turn_brought_nothing(screen):
     display, written = screen
     show(display, "x", turn=None)
-    assert written.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in written.getvalue()
+    assert written.getvalue().rindex("\x1b[?25h") > written.getvalue().rindex("\x1b[?25l")
+
+
+def replay(written: str) -> str:
+    """Return what stands on a terminal after it wrote this: lines, erased lines and moves up, which is all that is used."""
+    lines, at = [""], 0
+    for token in re.findall(r"\x1b\[[?\d]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", written):
+        if token == "\n":
+            at += 1
+            lines += [""] * (at + 1 - len(lines))
+        elif token == "\x1b[2K":
+            lines[at] = ""
+        elif token == "\x1b[1A":
+            at = max(0, at - 1)
+        elif not token.startswith(("\x1b", "\r")):
+            lines[at] += token
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["<div>\nhello inside\n</div>", "List<String> x", "if a<b and c>d:", "a &lt; b", "x :smile: y"]
+)
+def test_nothing_of_an_answer_is_left_out(screen, text):
+    display, written = screen
+    show(display, turn=Turn(text, None, asked_model=True))
+    stands = " ".join(replay(written.getvalue()).split())
+    assert " ".join(text.split()) in stands
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "&#x202e;", "\u2066", "\U000e0041", "\x9b", "\ud800"])
+def test_nothing_changes_the_order_in_which_an_answer_is_read(capsys, screen, sign):
+    display, written = screen
+    show(display, f"a{sign}b", turn=Turn(f"a{sign}b", None, asked_model=True))
+    shown = Plain()
+    show(shown, f"a{sign}b", turn=Turn("", None, asked_model=True))
+    shown.note(f"a{sign}b")
+    for said in (written.getvalue(), *capsys.readouterr()):
+        assert not {"\u202e", "\u2066", "\U000e0041", "\x9b"} & set(said)
 
 
 def test_json_is_one_line_a_turn_without_the_blocked_text(capsys):

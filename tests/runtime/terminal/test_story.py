@@ -120,7 +120,7 @@ def test_a_person_chats_saves_and_comes_back(folder):
     again.child.send("\x1b[A" * 4 + "\r")  # four up: what was typed in the run before
     again.sees("It is turn 7.")
     again.types("/stats")
-    again.sees("conversation: 1 turns")
+    again.sees("conversation: 7 turns")
     again.child.expect(PROMPT)
     again.child.sendeof()
     assert again.leaves() == 0
