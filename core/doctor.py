@@ -34,13 +34,17 @@ def examine() -> list[Finding]:
 def _packages() -> list[Finding]:
     found = []
     for extra, names in _PARTS.items():
-        versions = {name: _version(name) for name in (_DISTRIBUTIONS.get(name, name) for name in names)}
+        versions = {name: _version(name) for name in map(_distribution, names)}
         missing = [name for name, version in versions.items() if version is None]
         have = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
         target = "breakfix" if extra == "runtime" else f"'breakfix[{extra}]'"
         state = f"without {', '.join(missing)}; pip install {target}" if missing else have
         found.append(Finding(extra, not missing, state))
     return found
+
+
+def _distribution(module: str) -> str:
+    return _DISTRIBUTIONS.get(module, module)
 
 
 def _version(name: str) -> str | None:
