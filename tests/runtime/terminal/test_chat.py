@@ -10,6 +10,14 @@ from breakfix.guardrails.policy import CategoryPolicy
 from breakfix.runtime.engine import ConversationTooLong, Message, ScriptedEngine
 
 
+@pytest.fixture(autouse=True)
+def hears():
+    """Hear Ctrl-C also where a shell started the tests in the background, which lets its children ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class FailingClassifier(ScriptedClassifier):
     def score(self, passages):
         raise RuntimeError("no kernel")
