@@ -53,12 +53,12 @@ def chat(
     talk = Chat(session, display.choose(as_json=as_json, color=not no_color), reopen)
     talk.instruct(system)
     if not at_keyboard:
-        talk.run(sys.stdin if prompt is None else [prompt], commands=False)
+        talk.run(sys.stdin if prompt is None else [prompt])
         return
     history = None if no_history else keyboard.history_file()
     kept = f"; what you type is kept in {history}" if history else ""
     talk.display.note(f"everything stays on this machine{kept}; /help lists the commands, Ctrl-D ends the chat")
-    talk.run(keyboard.typed(COMMANDS, history, color=not (no_color or os.environ.get("NO_COLOR"))), commands=True)
+    talk.run(keyboard.typed(COMMANDS, history, color=not (no_color or os.environ.get("NO_COLOR"))), COMMANDS)
 
 
 def _offer_a_first_model() -> None:

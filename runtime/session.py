@@ -117,7 +117,7 @@ class Session:
         self.last = self._ended(shown, None, remembered=True)
 
     def _ended(self, answer: str, verdict: Verdict | None, taken_back: int = 0, *, remembered: bool = False) -> Turn:
-        return Turn(answer, verdict, True, taken_back, remembered, self._forgotten)
+        return Turn(answer, verdict, asked_model=True, taken_back=taken_back, remembered=remembered, forgotten=self._forgotten)
 
     def _stream(self, text: str) -> Iterator[str]:
         whole = list(self.history)

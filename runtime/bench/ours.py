@@ -28,7 +28,9 @@ class Ours:
             pass
         ended = time.perf_counter()
         if not self._engine.came:
-            raise EngineError("the guard blocks the bench's question, so nothing can be timed; use another guard")
+            raise EngineError(
+                "not one token came: the guard blocks the bench's question, or the model says nothing to it; use another"
+            )
         return began, self._engine.came, ended
 
 

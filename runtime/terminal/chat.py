@@ -4,20 +4,32 @@ It knows no model format and no terminal; it is given a session, a display and l
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from typing import NamedTuple
 
 from ...core.errors import BreakfixError, EngineError, UsageError, os_sentence
 from ...guardrails.guard import Guard
 from ...guardrails.rules import redact
 from ..engine import ConversationTooLong
-from ..session import Session
+from ..session import Session, Turn
 from ..watched import Watched
-from .commands import COMMANDS, Leave
 from .display import Display, why
 from .keyboard import interruptible
 
 TOO_LONG = "this message alone is longer than the model can read; send a shorter one"
+
+
+class Leave(Exception):
+    """The person wants to end the chat."""
+
+
+class Command(NamedTuple):
+    """What stands behind a slash."""
+
+    takes: str
+    what: str
+    do: Callable[["Chat", str], None]
 
 
 class Chat:
@@ -34,23 +46,24 @@ class Chat:
         self.seconds = self.first = 0.0
         """What the latest turn took, and what its first text."""
 
-    def run(self, lines: Iterable[str], *, commands: bool) -> None:
+    def run(self, lines: Iterable[str], commands: Mapping[str, Command] | None = None) -> None:
         """Answer each line; empty ones are passed over.
 
         Commands are for a person at the keyboard: lines that come from elsewhere shall write no file. So is Ctrl-C, which
         stops an answer and not the chat.
         """
+        typed = commands is not None
         for line in lines:
             text = line.strip()
             try:
-                if commands and line.startswith("/") and "\n" not in text:
-                    self._command(text)
+                if typed and line.startswith("/") and "\n" not in text:
+                    self._command(text, commands)
                 elif text:
-                    self.answer(text, stoppable=commands)
+                    self.answer(text, stoppable=typed)
             except Leave:
                 return
             except KeyboardInterrupt:
-                if not commands:
+                if not typed:
                     raise
                 self.display.note("stopped")
 
@@ -81,21 +94,19 @@ class Chat:
         except KeyboardInterrupt:
             if not stoppable:
                 raise
-            self.session.history = before
             said = "stopped; this turn is forgotten"
         finally:
             self.seconds = time.monotonic() - started
             self.display.end(self.session.last, self.engine.used)
-        if self.engine.cancelled.is_set() and not said:
-            said = "stopped"
-            if self.session.last is not None and not self.session.last.answer:
-                self.session.history = before
-        if said:
-            self.display.note(said)
+        last, stopped = self.session.last, self.engine.cancelled.is_set()
+        if last is None or (stopped and not last.answer):  # it left nothing, and /undo shall know
+            self.session.history, self.session.last = before, Turn("", None, asked_model=last is not None)
+        if said or stopped:
+            self.display.note(said or "stopped")
 
-    def _command(self, text: str) -> None:
+    def _command(self, text: str, commands: Mapping[str, Command]) -> None:
         name, _, argument = text[1:].partition(" ")
-        command = COMMANDS.get(name)
+        command = commands.get(name)
         if command is None:
             self.display.note(f"there is no command /{name}; /help lists them, and a space before a slash sends it as text")
             return

@@ -1,54 +1,38 @@
 """The commands of a chat: what stands behind a slash."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.errors import DataError
 from ..memory import peak_megabytes
 from . import saved
-
-if TYPE_CHECKING:
-    from .chat import Chat
+from .chat import Chat, Command, Leave
 
 _LIVELY = 0.7
 """The temperature of another try where the first was greedy: the same answer would come again."""
 
 
-class Leave(Exception):
-    """The person wants to end the chat."""
-
-
-class Command(NamedTuple):
-    """One command."""
-
-    takes: str
-    what: str
-    do: Callable[["Chat", str], None]
-
-
-def _help(chat: "Chat", _: str) -> None:
+def _help(chat: Chat, _: str) -> None:
     width = max(len(f"{name} {command.takes}") for name, command in COMMANDS.items())
     for name, command in COMMANDS.items():
         chat.display.note(f"/{f'{name} {command.takes}':{width}}  {command.what}")
     chat.display.note("Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, Ctrl-D ends the chat")
 
 
-def _system(chat: "Chat", text: str) -> None:
+def _system(chat: Chat, text: str) -> None:
     if text:
         chat.instruct(None if text == "none" else text)
     chat.display.note(f"system message: {chat.session.system or 'none'}")
 
 
-def _policy(chat: "Chat", name: str) -> None:
+def _policy(chat: Chat, name: str) -> None:
     if name and chat.reopen is not None:
         chat.session.guard = chat.reopen(name)
     guard = chat.session.guard
     chat.display.note(f"guard {guard.id}, level {guard.rules.level}" if guard else "no guard")
 
 
-def _save(chat: "Chat", name: str) -> None:
+def _save(chat: Chat, name: str) -> None:
     if not name:
         chat.display.note("say where: /save FILE")
         return
@@ -56,7 +40,7 @@ def _save(chat: "Chat", name: str) -> None:
     chat.display.note(f"saved; go on another day with: /load {name}")
 
 
-def _load(chat: "Chat", name: str) -> None:
+def _load(chat: Chat, name: str) -> None:
     if not name:
         chat.display.note("say what: /load FILE")
         return
@@ -68,7 +52,7 @@ def _load(chat: "Chat", name: str) -> None:
         chat.display.note(chat.session.history[-1].content)
 
 
-def _retry(chat: "Chat", _: str) -> None:
+def _retry(chat: Chat, _: str) -> None:
     if chat.asked is None:
         chat.display.note("there is nothing to ask again")
         return
@@ -84,7 +68,7 @@ def _retry(chat: "Chat", _: str) -> None:
             session.history = history
 
 
-def _undo(chat: "Chat", _: str) -> None:
+def _undo(chat: Chat, _: str) -> None:
     last, chat.asked, chat.session.last = chat.session.last, None, None
     if last is not None and not last.remembered:
         chat.display.note("the last question was not kept; /undo again forgets the one before")
@@ -94,7 +78,7 @@ def _undo(chat: "Chat", _: str) -> None:
         chat.display.note("the last question and its answer are forgotten")
 
 
-def _stats(chat: "Chat", _: str) -> None:
+def _stats(chat: Chat, _: str) -> None:
     session, used = chat.session, chat.engine.used
     if session.last is not None and session.last.asked_model:
         speed = f"{used.written / chat.seconds:.0f} tokens/s"
@@ -110,13 +94,13 @@ def _stats(chat: "Chat", _: str) -> None:
     _policy(chat, "")
 
 
-def _clear(chat: "Chat", _: str) -> None:
+def _clear(chat: Chat, _: str) -> None:
     chat.session.restart()
     chat.asked = None
     chat.display.note("a new conversation")
 
 
-def _exit(chat: "Chat", _: str) -> None:
+def _exit(chat: Chat, _: str) -> None:
     raise Leave
 
 
@@ -128,7 +112,7 @@ def _path(name: str) -> Path:
         raise DataError(f"{name} names nobody's folder; write the path out") from error
 
 
-COMMANDS = {
+COMMANDS: dict[str, Command] = {
     "help": Command("", "list the commands", _help),
     "system": Command("[TEXT]", "show or set the system message; none takes it away", _system),
     "policy": Command("[NAME]", "show the guard, or open it with another policy", _policy),

@@ -6,6 +6,7 @@ from breakfix.guardrails.policy import CategoryPolicy, Policy
 from breakfix.runtime.engine import Sampling, ScriptedEngine
 from breakfix.runtime.session import Session
 from breakfix.runtime.terminal.chat import Chat
+from breakfix.runtime.terminal.commands import COMMANDS
 from breakfix.runtime.terminal.display import Plain
 
 RULES = Policy(messages={"en": {"blocked": "No.", "failed": "Unsure."}}, categories={"S6": CategoryPolicy(action="warn")})
@@ -29,7 +30,7 @@ def typed(capsys):
     """A function that types lines into a chat, commands on, and returns what it said on standard output and error."""
 
     def run(talk, *lines):
-        talk.run(lines, commands=True)
+        talk.run(lines, COMMANDS)
         return capsys.readouterr()
 
     return run

@@ -8,6 +8,7 @@ from breakfix.guardrails.classifier import Scores, ScriptedClassifier
 from breakfix.guardrails.guard import Guard
 from breakfix.guardrails.policy import CategoryPolicy
 from breakfix.runtime.engine import ConversationTooLong, Message, ScriptedEngine
+from breakfix.runtime.terminal.commands import COMMANDS
 
 
 @pytest.fixture(autouse=True)
@@ -126,12 +127,12 @@ def test_a_second_ctrl_c_gives_the_turn_up_and_not_the_chat(chat, typed):
 def test_ctrl_c_ends_a_chat_that_reads_a_pipe(chat):
     talk = chat(Interrupted({"hi": "one two three"}))
     with pytest.raises(KeyboardInterrupt):
-        talk.run(["hi"], commands=False)
+        talk.run(["hi"])
 
 
 def test_lines_of_a_pipe_are_never_commands(chat, capsys, tmp_path):
     talk = chat({})
-    talk.run([f"/save {tmp_path / 'x'}", "/exit", "hi"], commands=False)
+    talk.run([f"/save {tmp_path / 'x'}", "/exit", "hi"])
     assert capsys.readouterr().out.count("I have no line for that.") == 3
     assert list(tmp_path.iterdir()) == []
 
@@ -145,7 +146,7 @@ def test_ctrl_c_between_two_answers_ends_neither_chat_nor_conversation(chat, cap
         yield "ho"
         yield "hi"
 
-    talk.run(lines(), commands=True)
+    talk.run(lines(), COMMANDS)
     out, err = capsys.readouterr()
     assert out == "Hello.\nHa.Hello.\n" and err == "(stopped)\n"
 
@@ -165,3 +166,15 @@ def test_a_space_before_a_slash_sends_it_as_text(chat, typed):
     engine = ScriptedEngine({})
     typed(chat(engine), " /usr/bin is what?")
     assert engine.asked[0][-1].content == "/usr/bin is what?"
+
+
+@pytest.mark.parametrize("lost", ["b" * 20, "stop"])
+def test_what_left_nothing_is_not_undone_in_place_of_what_did(chat, typed, lost):
+    talk = chat(small(12), guarded=False)
+    typed(talk, "aa")
+    if lost == "stop":
+        talk.engine.cancelled.clear = talk.engine.cancelled.set  # pressed before the first token
+        talk.engine._engine = ScriptedEngine({"stop": ""})
+    typed(talk, lost)
+    assert "the last question was not kept" in typed(talk, "/undo").err
+    assert [message.content for message in talk.session.history] == ["aa", "aa"]
