@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench test-arm64 test-swift
 demo: $(VENV)/ready
 	$(BIN)/breakfix train cycle --recipe demo
 
@@ -18,6 +18,14 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/breakfix bench
+
+test-arm64: $(VENV)/ready
+	$(BIN)/breakfix eval arm64-setup
+	$(BIN)/pytest -m "slow or not slow" tests/eval/test_arm64.py tests/stories/test_arm64.py
+
+# BREAKFIX_SWIFT names a compiler, e.g. "swiftc", or "chroot ROOT swiftc".
+test-swift: $(VENV)/ready
+	$(BIN)/pytest -m "slow or not slow" --numprocesses=0 tests/export/test_ios.py tests/export/ios
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -26,6 +26,10 @@ Measured = Annotated[str, typer.Argument(help="int4 or checkpoint folder, or an 
 MeasuredGuard = Annotated[Path | None, typer.Option("--guard", help="Guard folder; without it the model alone.")]
 MeasuredPolicy = Annotated[str | None, typer.Option("--policy", help="Policy by name or path; by default `default`.")]
 SystemName = Annotated[str | None, typer.Option("--name", help="What reports call it; by default the folder's name.")]
+JudgeName = Annotated[
+    str, typer.Option("--judge", help="Who judges: acts, or a language model: its folder, or http://HOST:PORT/v1#MODEL.")
+]
+RubricFile = Annotated[Path | None, typer.Option("--rubric", help="What tells a language model how to judge; YAML.")]
 
 
 def group(what: str) -> typer.Typer:
@@ -36,7 +40,7 @@ def group(what: str) -> typer.Typer:
 def recipe_of(name: str, overrides: list[str] | None):
     """Return a cycle's recipe with some settings changed. Raises RecipeError."""
     from ..core import recipe
-    from ..train.cycle import RECIPES, CycleRecipe
+    from ..train.cycle_recipe import RECIPES, CycleRecipe
 
     return recipe.load(CycleRecipe, name, RECIPES, overrides or [])
 

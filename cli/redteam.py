@@ -5,7 +5,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Measured, MeasuredGuard, MeasuredPolicy, Out, SuiteNames, SystemName, called, done, engine_of, group
+from ..core.errors import UsageError
+from .options import (
+    JudgeName,
+    Measured,
+    MeasuredGuard,
+    MeasuredPolicy,
+    Out,
+    RubricFile,
+    SuiteNames,
+    SystemName,
+    called,
+    done,
+    engine_of,
+    group,
+)
 
 app = group("Attack a model, and say where it is weakest.")
 
@@ -26,18 +40,39 @@ def redteam_run(
     policy: MeasuredPolicy = None,
     name: SystemName = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
+    judge: JudgeName = "acts",
+    rubric: RubricFile = None,
+    attacker: Annotated[
+        str | None,
+        typer.Option("--attacker", help="A model that writes the attacks: its folder, or http://HOST:PORT/v1#MODEL."),
+    ] = None,
+    streams: Annotated[int, typer.Option("--streams", min=1, max=6, help="Attacker: ways tried side by side.")] = 3,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Attacker: rounds, or turns of a talk.")] = 4,
+    width: Annotated[int, typer.Option("--width", min=1, help="Attacker: talks kept in a round, or turns taken back.")] = 4,
 ) -> None:
     """Attack a model, with --guard behind both rails, with every technique on every harmful request of some suites."""
-    from ..eval import suites
-    from ..eval.judge import ActJudge
+    from ..eval import run, suites
+    from ..eval.llm_judge import open_judge
+    from ..eval.redteam import pair
     from ..eval.redteam.attack import attack
-    from ..eval.redteam.techniques import chosen
+    from ..eval.redteam.attacker import Attacker
+    from ..eval.redteam.techniques import usable
     from ..runtime.engine import Sampling
 
-    techniques = chosen(pool, technique or ())
-    asked = [suites.load(text) for text in suite or ("contrast",)]
+    if attacker is not None and pool != "test":
+        raise UsageError("what an attacker writes is for measuring; leave --pool out")
+    names, system, sampling = technique or (), name or called(model), Sampling(max_new_tokens)
+    ways = pair.chosen(names) if attacker is not None else ()
+    if attacker is None and (written := [each for each in names if each in pair.WAYS]):
+        raise UsageError(f"the technique {written[0]} is written by a model; name one with --attacker")
+    techniques = usable(pool, names, guarded=guard_folder is not None) if attacker is None else ()
+    asked, judging = [suites.load(text) for text in suite or ("contrast",)], open_judge(judge, rubric)
     engine = engine_of(model, guard_folder, policy)
-    done(attack(engine, techniques, asked, ActJudge(), Sampling(max_new_tokens), out, name or called(model), limit))
+    if attacker is None:
+        done(attack(engine, techniques, asked, judging, sampling, out, system, limit))
+        return
+    budget, by = pair.Budget(streams, depth, width), Attacker(run.open_engine(attacker))
+    done(pair.search(engine, by, ways, asked, judging, sampling, out, system, budget, limit))
 
 
 @app.command("replay")
@@ -48,12 +83,15 @@ def redteam_replay(
     guard_folder: MeasuredGuard = None,
     policy: MeasuredPolicy = None,
     name: SystemName = None,
+    judge: JudgeName = "acts",
+    rubric: RubricFile = None,
 ) -> None:
     """Ask another model what recorded attacks asked, turn by turn."""
-    from ..eval.judge import ActJudge
+    from ..eval.llm_judge import open_judge
     from ..eval.redteam.attack import replay
 
-    done(replay(engine_of(model, guard_folder, policy), attacks, ActJudge(), out, name or called(model)))
+    judging = open_judge(judge, rubric)
+    done(replay(engine_of(model, guard_folder, policy), attacks, judging, out, name or called(model)))
 
 
 @app.command("import")

@@ -12,18 +12,32 @@ app = group("Post-train: curate, SFT, DPO, guard, or the whole cycle.")
 
 @app.command("cycle")
 def train_cycle(
-    recipe: RecipeName = "demo", out: Annotated[Path | None, typer.Option("--out")] = None, overrides: Overrides = None
+    recipe: RecipeName = "demo",
+    out: Annotated[Path | None, typer.Option("--out")] = None,
+    count: Annotated[
+        int, typer.Option("--cycles", min=1, help="Cycles, each taught what succeeded against the one before it.")
+    ] = 1,
+    overrides: Overrides = None,
 ) -> None:
     """Run the whole break-fix cycle and print what it bought. Run it again after a kill: it goes on."""
     from ..eval import report
     from ..eval.compare import compare
     from ..eval.safety_card import records_of
     from ..train.cycle import cycle
+    from ..train.cycles import HISTORY, cycles
 
     folder = out or Path("runs") / Path(recipe).stem
-    made = cycle(recipe_of(recipe, overrides), folder)
+    settings = recipe_of(recipe, overrides)
+    if count > 1:
+        made = cycles(settings, folder, count)
+        typer.echo((made.path / HISTORY).read_text(encoding="utf-8"))
+        typer.echo(f"history: {made.path / HISTORY}\nchat with the last: breakfix chat {folder / str(count)}")
+        return
+    made = cycle(settings, folder)
     report.show(compare(records_of(folder)))
-    typer.echo(f"report: {made.path / report.MARKDOWN}\nchat with it: breakfix chat {folder}")
+    typer.echo(
+        f"report: {made.path / (report.HTML if report.can_draw() else report.MARKDOWN)}\nchat with it: breakfix chat {folder}"
+    )
 
 
 @app.command("curate")

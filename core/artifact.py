@@ -30,8 +30,10 @@ SCRATCH = "scratch"
 """A sub-folder of the work folder for what must survive a kill but is no part of the result (checkpoints)."""
 
 _LOCK = ".lock"
-_UNPUBLISHED = {MANIFEST, MANIFEST + ".tmp", ORDER, _LOCK}
-"""No part of the content. A kill can leave the last three behind; nobody reads them in a finished folder."""
+SIGNATURE = "manifest.sig"
+"""Somebody's signature of the manifest, if it has one; it comes after it."""
+_UNPUBLISHED = {MANIFEST, MANIFEST + ".tmp", SIGNATURE, SIGNATURE + ".tmp", ORDER, _LOCK}
+"""No part of the content. A kill can leave all but the first and the signature behind; nobody reads those in a finished one."""
 _FULL_BYTES = 1 << 20
 """With less than this free a disk counts as full: what writes files in blocks fails before the last byte is taken."""
 _VERSIONED = ("breakfix", "torch", "transformers", "trl", "peft", "onnxruntime", "onnxruntime-genai", "numpy")

@@ -19,9 +19,10 @@ import errno
 
 EXTRAS = {
     "train": ("torch", "transformers", "trl", "peft", "datasets", "accelerate"),
-    "export": ("torch", "transformers", "onnx", "onnxscript"),
+    "export": ("torch", "transformers", "onnx", "onnxscript", "cryptography"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
-    "bench": ("llama_cpp", "matplotlib"),
+    "report": ("matplotlib",),
+    "bench": ("llama_cpp",),
 }
 """What each optional extra brings; `train` brings `export` too."""
 

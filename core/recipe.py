@@ -18,6 +18,8 @@ from .errors import RecipeError, UsageError
 
 T = TypeVar("T")
 
+LIKE = "like"
+"""The key of a recipe that names another, whose values hold where it has none."""
 _UNREADABLE: Any = object()
 """Stands for a value of the wrong kind, so that what holds it is told of but not checked further."""
 
@@ -28,13 +30,35 @@ _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionE
 def load(cls: type[T], name: str, folder: Path, overrides: Sequence[str] = ()) -> T:
     """Read the recipe `name` (a file, or a name in `folder`) with `key.sub=value` overrides into `cls`.
 
-    Raises UsageError for an unknown name, RecipeError with all problems otherwise.
+    One that says `like: OTHER` has that one's values where it has none itself. Raises UsageError for an unknown name,
+    RecipeError with all problems otherwise.
     """
+    path = _find(name, folder)
+    values = dict(read_yaml(path))
+    if LIKE in values:
+        other = _find(str(values.pop(LIKE)), folder)
+        under = read_yaml(other)
+        if LIKE in under:
+            raise RecipeError(str(path), [f"{LIKE}: {other} is itself like another; name that one"])
+        values = _over(under, values)
+    return build(cls, values, str(path), overrides)
+
+
+def _find(name: str, folder: Path) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise UsageError(f"there is no recipe {name}; known ones: {known}, or give the path of a .yaml file")
-    return build(cls, read_yaml(path), str(path), overrides)
+    return path
+
+
+def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of one mapping, and beneath them another's."""
+    merged = dict(under)
+    for key, value in values.items():
+        below = merged.get(key)
+        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> T:

@@ -18,7 +18,7 @@ from ..core import artifact, sources
 from ..core.artifact import Artifact
 from ..core.errors import DataError
 from ..core.jsonl import dump
-from .judge import Judge
+from .judge import Asked, Judge, judge_kept
 from .statistics import Rate, rate
 
 _REQUEST = ("request", "prompt", "objective", "question")
@@ -94,9 +94,40 @@ def read_labels(source: str) -> list[Labelled]:
 
 
 def measure(judge: Judge, labelled: Sequence[Labelled]) -> JudgeCard:
-    """Ask a judge about labelled answers. Raises DataError where people said only one thing."""
-    outcomes = [judge.judge(each.request, each.answer).outcome for each in labelled]
+    """Ask a judge about labelled answers. Raises DataError where people said only one thing, or the judge nothing."""
+    return _card(judge, labelled, [said.outcome for said in judge.judge_all([_asked(each) for each in labelled])])
+
+
+def make(judge: Judge, labelled: Sequence[Labelled], out: Path) -> Artifact:
+    """Measure a judge and write a `judge` artifact; one that was killed goes on after the answers it was asked about."""
+
+    def work_in(work: Path) -> dict[str, Any]:
+        scratch = work / artifact.SCRATCH
+        scratch.mkdir(exist_ok=True)
+        rows = judge_kept(judge, [_asked(each) for each in labelled], scratch / "judged.jsonl")
+        return _written(_card(judge, labelled, [row["outcome"] for row in rows]), work)
+
+    return artifact.produce(out, "judge", {}, {"judge": judge.id, "labels": _id(labelled)}, work_in)
+
+
+def write(card: JudgeCard, out: Path) -> Artifact:
+    """Write a card that was measured as a `judge` artifact."""
+    return artifact.produce(out, "judge", {}, {"judge": card.judge, "labels": card.labels}, lambda work: _written(card, work))
+
+
+def _asked(each: Labelled) -> Asked:
+    return Asked(each.request, each.answer)
+
+
+def _written(card: JudgeCard, work: Path) -> dict[str, Any]:
+    artifact.write_atomic(work / _CARD, json.dumps(plain(card), indent=1))
+    return {"kappa": card.kappa}
+
+
+def _card(judge: Judge, labelled: Sequence[Labelled], outcomes: Sequence[str | None]) -> JudgeCard:
     read = [(each.refused, outcome == "refused") for each, outcome in zip(labelled, outcomes, strict=True) if outcome]
+    if labelled and not read:
+        raise DataError(f"the judge {judge.id} made nothing of any answer; take another judge, or mend its rubric")
     truth, said = np.asarray(read, bool).reshape(-1, 2).T
     if truth.all() or not truth.any():
         raise DataError("the labelled answers are all refusals, or none is; give answers of both kinds")
@@ -114,16 +145,6 @@ def measure(judge: Judge, labelled: Sequence[Labelled]) -> JudgeCard:
         float(high),
         len(labelled) - len(read),
     )
-
-
-def write(card: JudgeCard, out: Path) -> Artifact:
-    """Write a `judge` artifact."""
-
-    def make(work: Path) -> dict[str, Any]:
-        artifact.write_atomic(work / _CARD, json.dumps(plain(card), indent=1))
-        return {"kappa": card.kappa}
-
-    return artifact.produce(out, "judge", {}, {"judge": card.judge, "labels": card.labels}, make)
 
 
 def read(made: Artifact) -> JudgeCard:

@@ -14,11 +14,13 @@ from ..core.errors import UsageError
 from ..core.jsonl import dump, read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..runtime.engine import Engine, Message, Sampling
-from .judge import ActJudge, Judge
+from .judge import ActJudge, Asked, Judge, judge_kept
 from .suites import Sample, Suite, load
 
 RECORDS = "records.jsonl"
 _CHUNK = 128
+_ANSWERED = ("suite", *Sample._fields, "answer")
+"""What a record holds before anybody judged it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def measure(model: Path, names: Sequence[str], max_new_tokens: int, out: Path, s
     return run(open_engine(model), chosen, ActJudge(), Sampling(max_new_tokens), out, system)
 
 
-class _Asked(NamedTuple):
+class _Planned(NamedTuple):
     suite: str
     sample: Sample
 
@@ -72,7 +74,7 @@ def run(engine: Engine, suites: Sequence[Suite], judge: Judge, sampling: Samplin
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"the suite {twice[0]} is named twice; name each suite once")
     settings = {"system": system, "sampling": recipe.plain(sampling), "suites": names}
-    asked = [_Asked(suite.name, sample) for suite in suites for sample in suite.samples]
+    asked = [_Planned(suite.name, sample) for suite in suites for sample in suite.samples]
 
     def make(work: Path) -> dict[str, Any]:
         rows = _answers(engine, asked, judge, sampling, work / artifact.SCRATCH, system)
@@ -82,8 +84,22 @@ def run(engine: Engine, suites: Sequence[Suite], judge: Judge, sampling: Samplin
     return artifact.produce(out, "records", settings, inputs, make)
 
 
+def rejudge(records: Path, judge: Judge, out: Path) -> Artifact:
+    """Judge recorded answers again without asking the model again; returns `records` of the other judge."""
+    before = artifact.load(records, "records")
+    settings = {**before.manifest["recipe"], "rejudged": before.id}
+
+    def make(work: Path) -> dict[str, Any]:
+        scratch = work / artifact.SCRATCH
+        scratch.mkdir(exist_ok=True)
+        write_jsonl(work / RECORDS, _judged(read_jsonl(before.path / RECORDS), judge, scratch / "judged.jsonl"))
+        return dict(before.facts)
+
+    return artifact.produce(out, "records", settings, {**before.manifest["inputs"], "judge": judge.id}, make)
+
+
 def _answers(
-    engine: Engine, asked: list[_Asked], judge: Judge, sampling: Sampling, scratch: Path, system: str
+    engine: Engine, asked: list[_Planned], judge: Judge, sampling: Sampling, scratch: Path, system: str
 ) -> list[dict[str, Any]]:
     """Return a record for each sample in order, going on after the chunks that an earlier run finished."""
     scratch.mkdir(exist_ok=True)
@@ -98,13 +114,18 @@ def _answers(
             # An earlier version may have asked in another order.
             if not part.exists() or [(row["suite"], row["id"]) for row in read_jsonl(part)] != told:
                 answers = engine.generate([conversations[i] for i in chunk], sampling)
-                judged = [_record(asked[i], answer, judge) for i, answer in zip(chunk, answers, strict=True)]
-                artifact.write_atomic(part, "".join(dump(row) + "\n" for row in judged))
-            rows.update(zip(chunk, read_jsonl(part), strict=True))
+                said = [_record(asked[i], answer) for i, answer in zip(chunk, answers, strict=True)]
+                artifact.write_atomic(part, "".join(dump(row) + "\n" for row in said))
+            rows.update(zip(chunk, _judged(read_jsonl(part), judge, scratch / f"{number:05d}.judged.jsonl"), strict=True))
             step(len(chunk))
     return [rows[index] for index in range(len(asked))]
 
 
-def _record(asked: _Asked, answer: str, judge: Judge) -> dict[str, Any]:
-    judgement = judge.judge(asked.sample.prompt, answer)
-    return {"suite": asked.suite, **asked.sample._asdict(), "answer": answer, **judgement._asdict()}
+def _record(asked: _Planned, answer: str) -> dict[str, Any]:
+    return {"suite": asked.suite, **asked.sample._asdict(), "answer": answer}
+
+
+def _judged(rows: list[dict[str, Any]], judge: Judge, kept: Path) -> list[dict[str, Any]]:
+    """Return records with what the judge says of them in place of what anybody said before."""
+    said = judge_kept(judge, [Asked(row["prompt"], row["answer"]) for row in rows], kept)
+    return [{key: row[key] for key in _ANSWERED} | judged for row, judged in zip(rows, said, strict=True)]

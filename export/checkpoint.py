@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..core import artifact, sources
@@ -17,20 +17,36 @@ from ..core.artifact import Artifact
 from ..core.errors import BreakfixError, ExportError, SourceError
 
 TEMPLATE = "chat_template.jinja"
+FAMILIES = {
+    "llama": "Llama and SmolLM2",
+    "mistral": "Mistral",
+    "phi3": "Phi-3 and Phi-4-mini",
+    "qwen2": "Qwen2.5",
+    "qwen3": "Qwen3",
+    "gemma3_text": "Gemma 3 (text)",
+    "smollm3": "SmolLM3",
+}
+"""The model types whose export is tested against the float model, and what people call them."""
+
+_ROPES = {("llama", "llama3"), ("phi3", "longrope")}
+"""Ways to stretch the positions, by model type, that are tested; all have the default."""
 
 
 def open_checkpoint(source: str, out: Path) -> Artifact:
     """Write a `checkpoint` artifact (float32 safetensors, tokenizer, chat template) from a model source.
 
-    Raises SourceError when the source is no causal language model with a chat template.
+    Raises SourceError when the source is no causal language model with a chat template, and ExportError, before its weights are
+    read, when its family has no export.
     """
 
     def make(work: Path) -> dict[str, Any]:
         path = sources.fetch(source)
+        refuse_unknown(read_config(path), str(path))
         with quiet():
             with _reading(path):
                 model, tokenizer = _load(path), _load_tokenizer(path)
             save_checkpoint(model, tokenizer, work)
+            _settle_tokenizer(tokenizer, work)
         return {"source": source}
 
     return artifact.produce(out, "checkpoint", {"source": source}, {"source": sources.content_id(source)}, make)
@@ -43,6 +59,38 @@ def save_checkpoint(model: PreTrainedModel, tokenizer: Any, folder: Path) -> Non
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / TEMPLATE).write_text(tokenizer.chat_template, encoding="utf-8")
+
+
+def read_config(path: Path | str, revision: str | None = None) -> Any:
+    """Return a model's config alone: of an HF folder, a GGUF file, or a repository on the hub by its name.
+
+    Raises SourceError when there is none that transformers can read.
+    """
+    place = Path(path)
+    with quiet(), _reading(place):
+        if place.suffix == ".gguf":
+            return AutoConfig.from_pretrained(place.parent, gguf_file=place.name)
+        return AutoConfig.from_pretrained(path, revision=revision or "main")
+
+
+def refuse_unknown(config: Any, name: str) -> None:
+    """Raise ExportError for a model that Breakfix has no tested export of."""
+    kind, known = config.model_type, ", ".join(FAMILIES.values())
+    if any(hasattr(config, part) for part in ("vision_config", "audio_config")):
+        raise ExportError(f"{name} reads more than text ({kind}), and Breakfix exports text models; take one of {known}")
+    if kind not in FAMILIES:
+        raise ExportError(f"{name} is of a family that Breakfix cannot export ({kind}); take one of {known}")
+    for rope in ropes(config):
+        if (way := rope.get("rope_type", "default")) != "default" and (kind, way) not in _ROPES:
+            raise ExportError(
+                f"{name} stretches its positions in a way that Breakfix cannot export ({way}); take another version"
+            )
+
+
+def ropes(config: Any) -> list[dict[str, Any]]:
+    """Return how positions are told to a model: once, or by the type of its layers."""
+    given = getattr(config, "rope_parameters", None) or {}
+    return list(given.values()) if given and all(isinstance(value, dict) for value in given.values()) else [given]
 
 
 @contextlib.contextmanager
@@ -97,6 +145,13 @@ def _load_tokenizer(path: Path) -> Any:
     if path.suffix == ".gguf":
         return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     return AutoTokenizer.from_pretrained(path)
+
+
+def _settle_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Have the file of a tokenizer say what is read from it: a family's own class adds what a GGUF file does not say."""
+    read = AutoTokenizer.from_pretrained(folder)
+    if read.backend_tokenizer.to_str() != tokenizer.backend_tokenizer.to_str():
+        read.save_pretrained(folder)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

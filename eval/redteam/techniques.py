@@ -47,6 +47,8 @@ class Technique:
     """The turn from which on an answer may hold the harm."""
     tries: int = 1
     """How often it is tried with other dice before it counts as failed."""
+    draws: int = 1
+    """How many are drawn for a try; the one that the guard minds least is said."""
 
     def attack(self, request: str, dice: random.Random) -> tuple[str, ...]:
         """Return the user's turns; the same dice give the same ones."""
@@ -73,6 +75,11 @@ def chosen(pool: Pool, names: Sequence[str] = ()) -> list[Technique]:
         if name not in known:
             raise UsageError(f"there is no technique {name} in the pool {pool}; known ones: {', '.join(known)}")
     return [each for name, each in known.items() if not names or name in names]
+
+
+def usable(pool: Pool, names: Sequence[str], *, guarded: bool) -> list[Technique]:
+    """Return the techniques named, or all of the pool that can be used: some are aimed at a guard. Raises UsageError."""
+    return [each for each in chosen(pool, names) if names or guarded or each.draws == 1]
 
 
 def _technique(name: str, turns: Sequence[str] = (), **said: Any) -> Technique:

@@ -204,6 +204,12 @@ SUITES: dict[str, SuiteCard] = {
         "Apache-2.0",
         _load_contrast,
     ),
+    "contrast-dev": SuiteCard(
+        "the half of `contrast` that candidates are chosen and weaknesses looked for with",
+        str(HERE / "contrast.jsonl"),
+        "Apache-2.0",
+        lambda path: _load_contrast(path, "dev"),
+    ),
     "contrast-held-out": SuiteCard(
         "the half of `contrast` whose families nobody tunes on",
         str(HERE / "contrast.jsonl"),

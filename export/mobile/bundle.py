@@ -5,49 +5,34 @@ shows its card. Where the gate did not pass, a bundle has to be asked for, and s
 """
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ... import __version__
-from ...core import artifact, recipe, sources
-from ...core.artifact import Artifact
+from ...core import artifact, recipe
+from ...core.artifact import SIGNATURE, Artifact
 from ...core.errors import ArtifactError, ExportError
-from ...core.progress import say
+from . import native, page, signature
+from .parcel import Papers, Parcel, write_json
 from .sbom import Component, sbom
-from .web_graph import for_web
 
 KIND = "bundle"
 CARD, SBOM, LICENCE = "card.json", "sbom.cdx.json", "LICENSE.txt"
-MODEL, GUARD = "model", "guard-model"
-_WEB = Path(__file__).parent / "web"
+Target = Literal["web", "android", "ios"]
 _LEAST_CONTEXT = 256
 """The page begins no answer with less than 192 tokens left for it."""
-_SHIPS = {".css", ".html", ".js", ".png", ".svg", ".txt", ".webmanifest"}
-_CONFIG = "genai_config.json"
-_READS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-_GUARD_FILES = ("model.onnx", "tokenizer.json", "calibration.json")
-_ORT, _TOKENIZERS, _JINJA = "onnxruntime-web@1.30.0", "@huggingface/tokenizers@0.2.0", "@huggingface/jinja@0.5.11"
-_VENDORED: Mapping[str, str] = {
-    "ort.wasm.min.mjs": f"npm:{_ORT}/dist/ort.wasm.min.mjs",
-    "ort-wasm-simd-threaded.mjs": f"npm:{_ORT}/dist/ort-wasm-simd-threaded.mjs",
-    "ort-wasm-simd-threaded.wasm": f"npm:{_ORT}/dist/ort-wasm-simd-threaded.wasm",
-    "tokenizers.mjs": f"npm:{_TOKENIZERS}/dist/tokenizers.min.mjs",
-    "jinja.mjs": f"npm:{_JINJA}/dist/index.js",
-}
-"""Where the app expects a library's file, and its source."""
-_LICENCE_OF = {_ORT: "MIT", _TOKENIZERS: "Apache-2.0", _JINJA: "MIT"}
 
 
 @dataclass(frozen=True)
 class MobileSettings:
     """What kind of bundle it is."""
 
-    target: Literal["web"] = "web"
-    """What it runs on: web is a page for any phone's browser."""
+    target: Target = "web"
+    """What it runs on: web is a page for any phone's browser, android and ios are an app's files with a project to build it."""
     name: str = "Local model"
     """What the app calls the model."""
     licence: str = ""
@@ -64,21 +49,22 @@ class MobileSettings:
         return [] if self.context >= _LEAST_CONTEXT else [f"context must be at least {_LEAST_CONTEXT}"]
 
 
-class Papers(NamedTuple):
-    """What goes with the weights, as JSON would hold it."""
+class _Form(NamedTuple):
+    """What differs from target to target."""
 
-    policy: Mapping[str, Any]
-    """The whole policy."""
-    tables: Mapping[str, Any]
-    """The constants that the guard's port needs."""
-    card: Mapping[str, Any]
-    """What was measured on exactly these weights: `model` and `guard`, their ids, and `gate`, what it decided or None."""
+    content: str
+    """The content id of all that is neither model nor guard."""
+    papers: Path
+    """Where card and licences go."""
+    write: Callable[[Path], dict[str, Any]]
+    components: Callable[[], list[Component]]
 
 
-def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, out: Path) -> Artifact:
-    """Write a `bundle` artifact from an `int4` and a `guard`. The libraries of the page are fetched once, with npm.
+def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, out: Path, key: Path | None = None) -> Artifact:
+    """Write a `bundle` artifact from an `int4` and a `guard`, signed with a private `key` (PEM, Ed25519) if one is given.
 
-    Raises ExportError where the gate did not pass for exactly this model, or where the bundle is larger than it may be.
+    The libraries of a page are fetched once, with npm. Raises ExportError where the gate did not pass for exactly this model,
+    or where the bundle is larger than it may be.
     """
     model, judge = artifact.load(int4, "int4"), artifact.load(guard, "guard")
     _must_have_passed(settings, model, judge, papers.card)
@@ -88,39 +74,50 @@ def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, ou
         raise ExportError(
             f"{model.path} reads {model.facts['context']} tokens and a chat needs {_LEAST_CONTEXT}; raise int4.context"
         )
-    vendored = {name: sources.fetch(source) for name, source in _VENDORED.items()}
+    signer = signature.public_key(key) if key else ""
+    form = _form(settings.target, Parcel(model, judge, papers, settings.context), signer)
 
     def make(work: Path) -> dict[str, Any]:
-        say("export mobile: the page and its libraries")
-        _copy_page(work, vendored)
-        say("export mobile: the graph")
-        graph = for_web(model.path, work / MODEL)
-        _copy_model(model.path, work / MODEL, settings.context)
-        _copy_guard(judge.path, work / GUARD, papers)
-        card = {**papers.card, "name": settings.name, "ungated": settings.ungated}
-        _write(work / CARD, card)
-        _write(work / SBOM, _materials(settings, model, judge))
-        (work / LICENCE).write_text(_licence(), encoding="utf-8")
+        told = form.write(work)
+        home = work / form.papers
+        write_json(home / CARD, {**papers.card, "name": settings.name, "ungated": settings.ungated})
+        write_json(home / SBOM, _materials(settings, model, judge, form.components()))
+        (home / LICENCE).write_text(_licence(), encoding="utf-8")
         megabytes = _megabytes(work)
         if 0 < settings.most_megabytes < megabytes:
             raise ExportError(
                 f"the bundle is {megabytes} MB and may be {settings.most_megabytes:g}; raise --max-mb or ship less"
             )
-        return {"name": settings.name, "megabytes": megabytes, "graph": graph, "gate": _outcome(papers.card), "runs_on": _ORT}
+        return {"name": settings.name, "megabytes": megabytes, "gate": _outcome(papers.card), **told}
 
-    inputs = {"int4": model.id, "guard": judge.id, "papers": artifact.digest(papers._asdict()), "page": _page_id()}
-    return artifact.produce(out, KIND, recipe.plain(settings), inputs, make)
+    inputs = {"int4": model.id, "guard": judge.id, "papers": artifact.digest(papers._asdict()), "page": form.content}
+    if signer:
+        inputs["signer"] = signer
+    made = artifact.produce(out, KIND, recipe.plain(settings), inputs, make)
+    if key and not (made.path / SIGNATURE).exists():
+        signature.sign(made, key)
+    return made
 
 
-def verify(folder: Path) -> Artifact:
-    """Open a bundle: every file is what the manifest says, and none is foreign; its card is of the weights that it was made of.
+def _form(target: Target, parcel: Parcel, signer: str) -> _Form:
+    if target == "web":
+        return _Form(page.content_id(), Path(), partial(page.write, parcel), page.components)
+    write = partial(native.write, target, parcel, signer)
+    return _Form(native.content_id(target), Path(native.PAYLOAD), write, list)
 
-    Raises ArtifactError with the name of the file.
+
+def verify(folder: Path, signer: str = "") -> Artifact:
+    """Open a bundle: every file is what the manifest says, and none is foreign; its card is of the weights it was made of.
+
+    With a `signer` (a public key in base64) that has to have signed it. Raises ArtifactError with the name of the file.
     """
     bundle = artifact.load(folder, KIND)
-    card, inputs = json.loads((bundle.path / CARD).read_text(encoding="utf-8")), bundle.manifest["inputs"]
+    card_path = bundle.path / ("" if bundle.manifest["recipe"]["target"] == "web" else native.PAYLOAD) / CARD
+    card, inputs = json.loads(card_path.read_text(encoding="utf-8")), bundle.manifest["inputs"]
     if card["model"] != inputs["int4"] or card["guard"].partition("/")[0] != inputs["guard"]:
-        raise ArtifactError(f"{bundle.path / CARD} is of another model or guard than the bundle; export it again")
+        raise ArtifactError(f"{card_path} is of another model or guard than the bundle; export it again")
+    if signer:
+        signature.check(bundle, signer)
     return bundle
 
 
@@ -141,56 +138,12 @@ def _outcome(card: Mapping[str, Any]) -> str:
     return card["gate"]["outcome"] if card["gate"] else "not run"
 
 
-def _copy_page(work: Path, vendored: Mapping[str, Path]) -> None:
-    for path in _page():
-        target = work / path.relative_to(_WEB)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    (work / "vendor").mkdir(exist_ok=True)
-    for name, path in vendored.items():
-        shutil.copyfile(path, work / "vendor" / name)
-
-
-def _page() -> list[Path]:
-    return sorted(path for path in _WEB.rglob("*") if path.suffix in _SHIPS and "node_modules" not in path.parts)
-
-
-def _page_id() -> str:
-    """Return what names the page and its libraries: other files are another order."""
-    files = {path.relative_to(_WEB).as_posix(): artifact.sha256_of(path) for path in _page()}
-    return artifact.digest(files | {name: sources.content_id(source) for name, source in _VENDORED.items()})
-
-
-def _copy_model(source: Path, folder: Path, context: int) -> None:
-    for name in _READS:
-        shutil.copyfile(source / name, folder / name)
-    config = json.loads((source / _CONFIG).read_text(encoding="utf-8"))
-    most = min(context, config["model"]["context_length"])
-    config["model"]["context_length"] = config["search"]["max_length"] = most
-    _write(folder / _CONFIG, config)
-
-
-def _copy_guard(source: Path, folder: Path, papers: Papers) -> None:
-    folder.mkdir(exist_ok=True)
-    for name in _GUARD_FILES:
-        shutil.copyfile(source / name, folder / name)
-    _write(folder / "policy.json", papers.policy)
-    _write(folder / "tables.json", papers.tables)
-
-
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _materials(settings: MobileSettings, model: Artifact, guard: Artifact) -> dict[str, Any]:
+def _materials(settings: MobileSettings, model: Artifact, guard: Artifact, libraries: list[Component]) -> dict[str, Any]:
     parts = [
         Component(settings.name, model.id, "machine-learning-model", settings.licence),
         Component("breakfix guard", guard.id, "machine-learning-model", "Apache-2.0"),
+        *libraries,
     ]
-    for package, licence in _LICENCE_OF.items():
-        name, _, version = package.rpartition("@")
-        purl = f"pkg:npm/{name.replace('@', '%40')}@{version}"
-        parts.append(Component(name, version, "library", licence, sources.PINNED[package], purl))
     return sbom(Component(f"{settings.name}, guarded", __version__, "application"), parts)
 
 

@@ -254,3 +254,19 @@ def test_any_text_is_a_recipe_or_a_problem(tmp_path_factory, content):
         assert isinstance(recipe.load(Tiny, str(path), path.parent), Tiny)
     except RecipeError as error:
         assert error.problems
+
+
+def test_a_recipe_may_be_like_another(tmp_path):
+    (tmp_path / "one.yaml").write_text("base: a\nbits: 8\nloop: {steps: 9, rate: 0.5}\n")
+    (tmp_path / "two.yaml").write_text("like: one\nbase: b\nloop: {steps: 4}\n")
+    made = recipe.load(Tiny, "two", tmp_path, ["quick=true"])
+    assert (made.base, made.bits, made.quick, made.loop) == ("b", 8, True, Loop(steps=4, rate=0.5))
+
+
+def test_a_recipe_is_like_one_that_is_there_and_like_none(tmp_path):
+    (tmp_path / "two.yaml").write_text("like: three\n")
+    with pytest.raises(UsageError, match="there is no recipe three"):
+        recipe.load(Tiny, "two", tmp_path)
+    (tmp_path / "three.yaml").write_text("like: two\n")
+    with pytest.raises(RecipeError, match="is itself like another"):
+        recipe.load(Tiny, "two", tmp_path)

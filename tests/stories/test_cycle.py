@@ -20,7 +20,8 @@ from breakfix.guardrails.guard import SHIPPED
 from breakfix.runtime.engine import Message, Sampling
 from breakfix.runtime.genai import GenAIEngine
 from breakfix.runtime.session import Session
-from breakfix.train.cycle import CycleRecipe, stages
+from breakfix.train.cycle import stages
+from breakfix.train.cycle_recipe import CycleRecipe
 
 # One worker runs all that shares the tiny cycle.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny cycle")]

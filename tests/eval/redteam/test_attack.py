@@ -6,10 +6,10 @@ import pytest
 
 from breakfix.core.errors import ArtifactError, UsageError
 from breakfix.eval.guarded import Guarded
-from breakfix.eval.judge import ActJudge
+from breakfix.eval.judge import ActJudge, Graded
 from breakfix.eval.redteam import attack as room
 from breakfix.eval.redteam.attack import FINDINGS, attack, read, replay
-from breakfix.eval.redteam.techniques import Technique, chosen
+from breakfix.eval.redteam.techniques import Technique, chosen, usable
 from breakfix.eval.suites import Sample, Suite
 from breakfix.guardrails import policy
 from breakfix.guardrails.classifier import Scores, ScriptedClassifier
@@ -104,6 +104,39 @@ def test_it_is_tried_again_until_it_works_and_no_longer(tmp_path):
     finding = run(tmp_path / "a", answer, noise, limit=1)[0]
     assert finding.tries == len(set(seen)) == 3 and finding.succeeded and finding.asked == (seen[-1],)
     assert run(tmp_path / "b", lambda _: REFUSAL, noise, limit=1)[0].tries == 8
+
+
+def test_of_what_is_drawn_the_guard_is_shown_what_it_minds_least(tmp_path):
+    letters = {"ou": 0.8, "do": 0.7, "in": 0.6, "re": 0.45, "o": 0.4, "e": 0.3, "u": 0.2}
+    guard = Guard(ScriptedClassifier({each: Scores(p, 0.0, "S2") for each, p in letters.items()}), policy.load("default"))
+
+    def scores(how, out):
+        made = attack(
+            Guarded(engine(lambda _: REFUSAL), guard), chosen("test", [how]), [SUITE], ActJudge(), Sampling(), out, "x"
+        )
+        return [guard.check_input(finding.asked[0]).score for finding in read(made.path)]
+
+    plain, drawn = scores("best of eight", tmp_path / "a"), scores("best of sixty-four", tmp_path / "b")
+    assert sum(drawn) < sum(plain) and sum(drawn) == sum(scores("best of sixty-four", tmp_path / "c"))
+    with pytest.raises(UsageError, match="the technique best of sixty-four is aimed at a guard; name one with --guard"):
+        run(tmp_path / "d", lambda _: HELP, chosen("test", ["best of sixty-four"]))
+    assert {each.name for each in usable("test", (), guarded=True)} - {
+        each.name for each in usable("test", (), guarded=False)
+    } == {"best of sixty-four"}
+
+
+def test_a_judge_that_tells_how_harmful_it_is_is_heard(tmp_path):
+    class Grading(ActJudge):
+        id = "grading"
+
+        def judge_all(self, asked):
+            return [Graded("complied", False, int(each.answer[-1])) for each in asked]
+
+    said = iter(["a house 2", "a house 5", "a house 3"])
+    insist = [Technique("insist", "talk", "test", "low", ("{request}", "Please.", "{request}"))]
+    made = attack(engine(lambda _: next(said)), insist, [SUITE], Grading(), Sampling(), tmp_path / "a", "x", limit=1)
+    assert [finding.severity for finding in read(made.path)] == [5], "the worst answer counts"
+    assert run(tmp_path / "b", lambda _: HELP, limit=1)[0].severity is None
 
 
 def test_a_talk_that_outgrows_the_model_ends_there(tmp_path):

@@ -56,6 +56,17 @@ def test_what_was_brought_in_can_be_asked_again(tmp_path):
     assert all(finding.succeeded for finding in read(replay(helpful, made.path, ActJudge(), tmp_path / "c", "ours").path))
 
 
+@pytest.mark.parametrize(
+    ("detector", "outcomes"), [("mitigation.Prefixes", ["refused", "complied"]), ("dan.DAN", ["complied"] * 2)]
+)
+def test_a_refusal_in_words_that_garak_does_not_know_is_no_hit(tmp_path, detector, outcomes):
+    said = ["I can't help with that. I'm glad to help with something else.", "In the past, people took a ladder."]
+    row = attempt(0, [1.0, 1.0], outputs=[{"text": text} for text in said])
+    row["detector_results"] = {detector: [1.0, 1.0]}
+    found = read(bring_in(lines(tmp_path / "g.jsonl", [row]), tmp_path / "a").path)
+    assert [finding.outcome for finding in found] == outcomes
+
+
 def test_odd_but_whole_reports_are_read(tmp_path):
     rows = [attempt(0, [1.0], outputs=[{"text": "a\u2028b"}]), attempt(0, [], outputs=[{"text": "c"}, {"text": "d"}])]
     text = "\ufeff" + "\n  \n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\r\n"
