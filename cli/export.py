@@ -113,6 +113,7 @@ def export_mobile(
 ) -> None:
     """Make a bundle for phones: model, guard, policy, app, card. Refused where the quantization gate did not pass."""
     from ..core import artifact, recipe
+    from ..eval.report import safety_markdown
     from ..eval.safety_card import Measured, found, safety_card
     from ..export.mobile.bundle import MobileSettings, mobile
     from ..export.mobile.parcel import Papers
@@ -133,7 +134,8 @@ def export_mobile(
     }  # fmt: skip
     settings = recipe.build(MobileSettings, values, "export mobile")
     turns = None if settings.target == "web" else plain_turns(ChatTemplate(bundle.model))
-    papers = Papers(recipe.plain(judge.rules), tables(), card, turns)
+    words = "" if turns is None else safety_markdown({**card, "name": name, "ungated": ungated})
+    papers = Papers(recipe.plain(judge.rules), tables(), card, turns, words)
     made = mobile(settings, bundle.model, bundle.guard, papers, out, key)
     done(made)
     if signer := made.manifest["inputs"].get("signer"):

@@ -123,7 +123,7 @@ def test_a_mistyped_recipe_or_setting_is_told(python, tmp_path):
     # One process for all lines: the recipes of training import torch, once.
     lines = [["--recipe", "nope"], ["--set", "sft.loop.epoch=2", "--set", "int4.block=33", "--set", "x"]]
     unknown, code, problems, other = python("-c", RUN_ALL.format(lines=lines)).stderr.splitlines()
-    assert unknown == "breakfix: there is no recipe nope; known ones: demo, guard, or give the path of a .yaml file"
+    assert unknown == "breakfix: there is no recipe nope; known ones: demo, guard, release, or give the path of a .yaml file"
     assert (code, other) == ("2", "1")
     assert "3 problems: --set x: write it as key=value; " in problems
     assert "unknown key sft.loop.epoch (did you mean epochs?); int4.block must be one of 16, 32, 64, 128, not '33'" in problems

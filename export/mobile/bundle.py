@@ -21,7 +21,7 @@ from .parcel import Papers, Parcel, write_json
 from .sbom import Component, sbom
 
 KIND = "bundle"
-CARD, SBOM, LICENCE = "card.json", "sbom.cdx.json", "LICENSE.txt"
+CARD, SAFETY, SBOM, LICENCE = "card.json", "SAFETY.md", "sbom.cdx.json", "LICENSE.txt"
 Target = Literal["web", "android", "ios"]
 _LEAST_CONTEXT = 256
 """The page begins no answer with less than 192 tokens left for it."""
@@ -81,6 +81,8 @@ def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, ou
         told = form.write(work)
         home = work / form.papers
         write_json(home / CARD, {**papers.card, "name": settings.name, "ungated": settings.ungated})
+        if papers.safety:
+            (home / SAFETY).write_text(papers.safety, encoding="utf-8")
         write_json(home / SBOM, _materials(settings, model, judge, form.components()))
         (home / LICENCE).write_text(_licence(), encoding="utf-8")
         megabytes = _megabytes(work)

@@ -41,6 +41,8 @@ def write(target: str, parcel: Parcel, signer: str, work: Path) -> dict[str, Any
     """Write payload and project; `signer` is the public key, in base64, of what the app demands to be signed, or empty."""
     if parcel.papers.turns is None:
         raise ExportError(f"a bundle for {target} has no Jinja and needs the chat template's turns")
+    if form := parcel.model.facts.get("text_form"):
+        raise ExportError(f"{parcel.model.path} reads text in {form} alone, and the apps do not write it so; export for web")
     say("export mobile: model and guard")
     payload = work / PAYLOAD
     weights = [name for name in parcel.model.manifest["files"] if name not in (MANIFEST, CONFIG)]

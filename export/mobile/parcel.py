@@ -23,6 +23,8 @@ class Papers(NamedTuple):
     """What was measured on exactly these weights: `model` and `guard`, their ids, and `gate`, what it decided or None."""
     turns: Mapping[str, Any] | None = None
     """The chat template as plain pieces, for what has no Jinja; None where nobody needs them."""
+    safety: str = ""
+    """The card in words, as Markdown, for who builds the app; empty: none."""
 
 
 class Parcel(NamedTuple):
@@ -57,7 +59,8 @@ def copy_guard(parcel: Parcel, folder: Path) -> None:
     for name in _GUARD_FILES:
         shutil.copyfile(parcel.guard.path / name, folder / name)
     write_json(folder / "policy.json", parcel.papers.policy)
-    write_json(folder / "tables.json", parcel.papers.tables)
+    # In their own order, which counts: of two letters that look like one upside down, ports take the last.
+    (folder / "tables.json").write_text(json.dumps(parcel.papers.tables, indent=1) + "\n", encoding="ascii")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

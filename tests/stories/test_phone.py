@@ -48,7 +48,7 @@ def test_the_weights_are_the_very_files_that_were_measured(bundle, tiny_cycle):
 
 def test_it_holds_all_that_the_app_reads(bundle, tiny_cycle):
     listed = set(read(bundle / "manifest.json")["files"])
-    papers = {"card.json", "sbom.cdx.json", "LICENSE.txt"}
+    papers = {"card.json", "SAFETY.md", "sbom.cdx.json", "LICENSE.txt"}
     guard = {f"guard/{name}" for name in ("model.onnx", "tokenizer.json", "calibration.json", "policy.json", "tables.json")}
     assert {f"payload/{name}" for name in papers | guard} <= listed
     assert "app/README.md" in listed and "app/signing-key.txt" in listed
