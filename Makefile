@@ -21,7 +21,7 @@ bench: $(VENV)/ready
 
 test-arm64: $(VENV)/ready
 	$(BIN)/breakfix eval arm64-setup
-	$(BIN)/pytest -m "slow or not slow" tests/eval/test_arm64.py tests/stories/test_arm64.py
+	BREAKFIX_ARM64=1 $(BIN)/pytest -m "slow or not slow" tests/eval/test_arm64.py tests/stories/test_arm64.py
 
 # BREAKFIX_SWIFT names a compiler, e.g. "swiftc", or "chroot ROOT swiftc".
 test-swift: $(VENV)/ready

@@ -14,8 +14,8 @@ from ..core.errors import UsageError
 from ..core.jsonl import dump, read_jsonl, write_jsonl
 from ..core.progress import progress
 from ..runtime.engine import Engine, Message, Sampling
-from .judge import ActJudge, Asked, Judge, judge_kept
-from .suites import Sample, Suite, load
+from .judge import Asked, Judge, judge_kept
+from .suites import Sample, Suite
 
 RECORDS = "records.jsonl"
 _CHUNK = 128
@@ -50,12 +50,6 @@ def open_engine(model: str | Path) -> Engine:
     from .torch_engine import TorchEngine  # only a checkpoint needs torch
 
     return TorchEngine(folder)
-
-
-def measure(model: Path, names: Sequence[str], max_new_tokens: int, out: Path, system: str) -> Artifact:
-    """Measure a model folder on suites by name, those of a cycle where none are named; returns `records`."""
-    chosen = [load(name) for name in names or EvalSettings().suites]
-    return run(open_engine(model), chosen, ActJudge(), Sampling(max_new_tokens), out, system)
 
 
 class _Planned(NamedTuple):

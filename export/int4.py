@@ -90,9 +90,9 @@ def int4(settings: Int4Settings, model: Path, out: Path, pairs: Path | None = No
     read alike.
     """
     checkpoint = artifact.load(model, "checkpoint")
-    refuse_unknown(read_config(checkpoint.path), str(checkpoint.path))
     if pairs and not settings.over_refusal:
         raise UsageError("int4.over_refusal is 0, so there is nothing to set with pairs; leave them out")
+    refuse_unknown(read_config(checkpoint.path), str(checkpoint.path))
     calibration = threshold.read(pairs) if pairs else None
     settings = settings if calibration else replace(settings, over_refusal=0.0)
 

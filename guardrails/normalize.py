@@ -84,10 +84,11 @@ def _raw(text: str) -> Form:
 # --- plain spelling ----------------------------------------------------------------------------------------------------
 
 # Letters that stand apart: in words that stand further or otherwise apart ("h o w  t o", "h.o.w t.o"), evenly (four or more
-# with the same between them: "b.o.m.b"), or with any one sign between.
-_SPACED_WORDS = re.compile(r"(?<!\w)[^\W_](?:[ .\-_*]{1,4}[^\W_]){3,}(?!\w)")
-_EVENLY_SPACED = re.compile(r"(?<!\w)[^\W_]([ .\-_*]+)[^\W_](?:\1[^\W_]){2,}(?!\w)")
-_SPACED = re.compile(r"(?<!\w)(?:[^\W_][ .\-_*]){3,}[^\W_](?!\w)")
+# with the same between them: "b.o.m.b"), or with any one sign between; each up to a letter that no word goes on behind.
+_SPACED_WORDS = re.compile(r"(?<!\w)[^\W_](?:[ .\-_*]{1,4}[^\W_]){3,}")
+_EVENLY_SPACED = re.compile(r"(?<!\w)[^\W_]([ .\-_*]+)[^\W_](?:\1[^\W_]){2,}")
+_SPACED = re.compile(r"(?<!\w)[^\W_](?:[ .\-_*][^\W_]){3,}")
+_LAST_LETTER = re.compile(r"[^\W_](?!\w)")
 _SPACES = re.compile(r" {2,}|^ | \Z")
 _INVISIBLE = {"Cf", "Cc", "Co", "Cs"}
 # Accents stacked on any letter, variation selectors and empty letters; the marks a script needs are not among them.
@@ -132,9 +133,10 @@ def _plain(form: Form) -> Form:
     shown = _visible(compatible)
     shown = shown if shown is compatible else _compatible(shown)
     shown = shown._replace(text=re.sub(r"\s", " ", shown.text))
-    shown = _replaced(_replaced(shown, _SPACED_WORDS, _parted), _EVENLY_SPACED, _joined)
-    shown = _replaced(shown, _SPACES, lambda found: " " if found.start() and found.end() < len(found.string) else "")
-    shown = _latin(_replaced(shown, _SPACED, _joined))
+    shown = _together(_together(shown, _SPACED_WORDS, _parted), _EVENLY_SPACED, _joined)
+    spaces = [found.span() for found in _SPACES.finditer(shown.text)]
+    shown = _apply(shown, [Edit(start, end, " " if start and end < len(shown.text) else "", "") for start, end in spaces])
+    shown = _latin(_together(shown, _SPACED, _joined))
     return form if shown.text == form.text else shown._replace(how="plain" if form.how == "raw" else form.how)
 
 
@@ -177,25 +179,38 @@ def _is_invisible(char: str) -> bool:
     return unicodedata.category(char) in _INVISIBLE and not char.isspace()
 
 
-def _joined(found: re.Match[str]) -> str:
+def _together(form: Form, apart: re.Pattern[str], said: Callable[[str], str]) -> Form:
+    """Put letters together that stand apart; each run of them is read once."""
+    edits, at = [], 0
+    while run := apart.search(form.text, at):
+        behind = _LAST_LETTER.finditer(form.text, run.start(), run.end() + 1)
+        ends = [last.end() for last in behind if last.end() <= run.end()]
+        if found := apart.match(form.text, run.start(), ends[-1] if ends else run.start()):
+            edits.append(Edit(*found.span(), said(found[0]), ""))
+        # What cannot end a run that begins at its first letter cannot end one that begins at a later.
+        at = found.end() if found else run.end() - 1
+    return _apply(form, edits)
+
+
+def _joined(letters: str) -> str:
     """Join letters; digits alone are a table or a version."""
-    return re.sub(r"[ .\-_*]", "", found[0]) if re.search(r"[^\W\d_]", found[0]) else found[0]
+    return re.sub(r"[ .\-_*]", "", letters) if re.search(r"[^\W\d_]", letters) else letters
 
 
-def _parted(found: re.Match[str]) -> str:
+def _parted(apart: str) -> str:
     """Join the letters of words that have other spaces between them than their letters have."""
-    spaces = re.findall(r"[ .\-_*]+", found[0])
+    spaces = re.findall(r"[ .\-_*]+", apart)
     lengths = Counter(map(len, spaces))
     inside = max(lengths, key=lambda length: (lengths[length], -length))
-    if not re.search(r"[^\W\d_]", found[0]):
-        return found[0]
+    if not re.search(r"[^\W\d_]", apart):
+        return apart
     if len(lengths) > 1:
         ends = [len(space) != inside for space in spaces]
     elif 0 < 2 * spaces.count(" ") <= len(spaces):
         ends = [space == " " for space in spaces]
     else:
-        return found[0]
-    letters = re.findall(r"[^\W_]", found[0])
+        return apart
+    letters = re.findall(r"[^\W_]", apart)
     return letters[0] + "".join(" " * end + letter for end, letter in zip(ends, letters[1:], strict=True))
 
 
@@ -218,10 +233,6 @@ def _mapped(text: str, table: Mapping[int, int]) -> str:
 
 
 # --- places ------------------------------------------------------------------------------------------------------------
-
-
-def _replaced(form: Form, pattern: re.Pattern[str], new: Callable[[re.Match[str]], str]) -> Form:
-    return _apply(form, [Edit(found.start(), found.end(), new(found), "") for found in pattern.finditer(form.text)])
 
 
 def _apply(form: Form, edits: Sequence[Edit]) -> Form:

@@ -334,6 +334,7 @@ def test_something_hidden_between_two_blocks_of_a_long_text_is_seen():
         "a" * 10**5, " " * 10**5, "." * 10**5, "%" * 10**5, "a1" * 10**5, "a " * 10**5, "a.b-c d" * 10**4, "&#" * 10**5,
         "%41" * 10**5, "\\u0041" * 10**4, "\u0301\u0316" * 10**5, "a\u200b" * 10**5, "h0w b4k3 " * 10**4, "ƃ" * 10**5,
         "gur eht znk woh " * 10**4, "🅐" * 10**5, "ﷺ" * 10**5, "0x41, " * 10**4, "- . / " * 10**5, "AB" * 10**5,
+        "a_ " * 10**5, "a b_ " * 10**5, "a_ b  " * 10**5,
     ],
 )  # fmt: skip
 def test_long_runs_of_anything_take_little_time(text):

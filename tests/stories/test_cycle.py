@@ -73,7 +73,7 @@ def test_curated_data_hold_nothing_twice_and_nothing_we_measure_with(tiny_cycle)
 def test_a_second_run_returns_at_once_and_changes_nothing(breakfix, tiny_cycle, tiny_settings):
     before = ids(tiny_cycle)
     again = breakfix("train", "cycle", "--out", tiny_cycle, *tiny_settings)
-    assert again.returncode == 0 and "report.md" in again.stdout
+    assert again.returncode == 0 and "report.html" in again.stdout
     assert again.stderr.count("finished before") == len(STAGES) and ids(tiny_cycle) == before
 
 

@@ -7,7 +7,6 @@
 import { Form } from "./form.js";
 import { code, isAscii, isSpace, lengthOf, SPACE_CLASS, split, Text, translate, within, WORD_CLASS } from "./text.js";
 
-/** @typedef {import("./text.js").Match} Match */
 /**
  * @typedef {object} NormalizeTables
  * @property {Record<string, string>} pictured
@@ -23,10 +22,11 @@ import { code, isAscii, isSpace, lengthOf, SPACE_CLASS, split, Text, translate, 
 
 const SIGN = "\\p{L}\\p{N}";
 // Letters that stand apart: in words that stand further or otherwise apart ("h o w  t o", "h.o.w t.o"), evenly (four or more
-// with the same between them: "b.o.m.b"), or with any one sign between.
-const SPACED_WORDS = inWords(`[${SIGN}](?:[ .\\-_*]{1,4}[${SIGN}]){3,}`);
-const EVENLY_SPACED = inWords(`[${SIGN}]([ .\\-_*]+)[${SIGN}](?:\\1[${SIGN}]){2,}`);
-const SPACED = inWords(`(?:[${SIGN}][ .\\-_*]){3,}[${SIGN}]`);
+// with the same between them: "b.o.m.b"), or with any one sign between; each up to a letter that no word goes on behind.
+const SPACED_WORDS = apart(`[${SIGN}](?:[ .\\-_*]{1,4}[${SIGN}]){3,}`);
+const EVENLY_SPACED = apart(`[${SIGN}]([ .\\-_*]+)[${SIGN}](?:\\1[${SIGN}]){2,}`);
+const SPACED = apart(`[${SIGN}](?:[ .\\-_*][${SIGN}]){3,}`);
+const LAST_LETTER = new RegExp(`[${SIGN}](?![${WORD_CLASS}])`, "gu");
 const SPACES = / {2,}|^ | $/gu;
 const ANY_SPACE = new RegExp(`[${SPACE_CLASS}]`, "gu");
 const LETTER = /[\p{L}\p{Nl}\p{No}]/u;
@@ -43,8 +43,8 @@ const COMPATIBLE = /(?:[cb][jb]{0,30}){1,16}|.[jb]{1,30}/gu;
 const OTHER_SCRIPT = /[\u0370-\u058f\u13a0-\u13fd\uab70-\uabbf]/;
 
 /** @param {string} pattern */
-function inWords(pattern) {
-  return new RegExp(`(?<![${WORD_CLASS}])${pattern}(?![${WORD_CLASS}])`, "gu");
+function apart(pattern) {
+  return new RegExp(`(?<![${WORD_CLASS}])${pattern}`, "gu");
 }
 
 export class Normalizer {
@@ -110,10 +110,12 @@ export class Normalizer {
     let shown = visible(compatible);
     shown = shown === compatible ? shown : this.#compatible(shown);
     shown = shown.saying(shown.text.replace(ANY_SPACE, " "));
-    shown = replaced(replaced(shown, SPACED_WORDS, parted), EVENLY_SPACED, joined);
+    shown = together(together(shown, SPACED_WORDS, parted), EVENLY_SPACED, joined);
     const { length } = shown.whole;
-    shown = replaced(shown, SPACES, (found) => (found.start > 0 && found.end < length ? " " : ""));
-    shown = this.#latin(replaced(shown, SPACED, joined));
+    const spaces = [...shown.whole.matches(SPACES)].map(({ start, end }) => {
+      return { start, end, text: start > 0 && end < length ? " " : "", how: "" };
+    });
+    shown = this.#latin(together(shown.edited(spaces), SPACED, joined));
     if (shown.text === form.text) return form;
     return new Form(shown.text, shown.starts, form.how === "raw" ? "plain" : form.how);
   }
@@ -183,39 +185,48 @@ function visible(form) {
 }
 
 /**
+ * Put letters together that stand apart; each run of them is read once.
  * @param {Form} form
  * @param {RegExp} pattern
- * @param {(found: Match) => string} said
+ * @param {(letters: string) => string} said
  */
-function replaced(form, pattern, said) {
-  const edits = [...form.whole.matches(pattern)].map((found) => {
-    return { start: found.start, end: found.end, text: said(found), how: "" };
-  });
+function together(form, pattern, said) {
+  const edits = [];
+  let run = form.whole.matchAt(pattern, 0);
+  while (run) {
+    const { start, end } = run;
+    const behind = [...new Text(form.whole.slice(start, end + 1)).matches(LAST_LETTER)];
+    const last = behind.reduce((most, each) => (start + each.end <= end ? start + each.end : most), start);
+    const found = new Text(form.whole.slice(start, last)).matchAt(pattern, 0);
+    if (found) edits.push({ start, end: last, text: said(found[0]), how: "" });
+    // What cannot end a run that begins at its first letter cannot end one that begins at a later.
+    run = form.whole.matchAt(pattern, found ? last : end - 1);
+  }
   return form.edited(edits);
 }
 
 /**
  * Join letters; digits alone are a table or a version.
- * @param {Match} found
+ * @param {string} letters
  */
-function joined(found) {
-  return LETTER.test(found[0]) ? found[0].replace(/[ .\-_*]/g, "") : found[0];
+function joined(letters) {
+  return LETTER.test(letters) ? letters.replace(/[ .\-_*]/g, "") : letters;
 }
 
 /**
  * Join the letters of words that have other spaces between them than their letters have.
- * @param {Match} found
+ * @param {string} run
  */
-function parted(found) {
-  if (!LETTER.test(found[0])) return found[0];
-  const spaces = found[0].match(/[ .\-_*]+/g) ?? [];
+function parted(run) {
+  if (!LETTER.test(run)) return run;
+  const spaces = run.match(/[ .\-_*]+/g) ?? [];
   /** @type {Map<number, number>} */
   const lengths = new Map();
   for (const { length } of spaces) lengths.set(length, (lengths.get(length) ?? 0) + 1);
   const [inside] = [...lengths].sort((one, other) => other[1] - one[1] || one[0] - other[0])[0];
   const single = spaces.filter((space) => space === " ").length;
-  if (lengths.size === 1 && (single === 0 || 2 * single > spaces.length)) return found[0];
+  if (lengths.size === 1 && (single === 0 || 2 * single > spaces.length)) return run;
   const ends = spaces.map((space) => (lengths.size > 1 ? space.length !== inside : space === " "));
-  const letters = found[0].match(/[\p{L}\p{N}]/gu) ?? [];
+  const letters = run.match(/[\p{L}\p{N}]/gu) ?? [];
   return letters.map((letter, at) => (at > 0 && ends[at - 1] ? ` ${letter}` : letter)).join("");
 }

@@ -67,7 +67,7 @@ export class Text {
   }
 
   /**
-   * Return the match of an expression with the flags `yu` that begins at a place, or null.
+   * Return the match of an expression that begins at a place (with the flags `yu`), or the first from there on (`gu`), or null.
    * @param {RegExp} pattern
    * @param {number} start
    */

@@ -27,12 +27,17 @@ struct Match {
 
 extension Pattern {
     /// Return the matches in a text, in order and without overlaps.
-    func matches(_ text: Text, from start: Int = 0) -> [Match] {
+    func matches(_ text: Text, from start: Int = 0) -> [Match] { found(text, from: start, most: .max) }
+
+    /// Return the first match from a place on, or nil.
+    func first(_ text: Text, from start: Int) -> Match? { found(text, from: start, most: 1).first }
+
+    private func found(_ text: Text, from start: Int, most: Int) -> [Match] {
         var found: [Match] = []
         let matcher = Matcher(self)
         text.withUnsafeBufferPointer { points in
             var at = start
-            while at <= points.count {
+            while at <= points.count && found.count < most {
                 guard at == points.count || firsts.allows(points[at]), let end = matcher.match(points, at: at) else {
                     at += 1
                     continue

@@ -6,10 +6,11 @@ struct Normalizer: Sendable {
     private static let space: UInt32 = 0x20
     private static let anySpaces = Pattern("[ .\\-_*]+")
     // Letters that stand apart: in words that stand further or otherwise apart ("h o w  t o", "h.o.w t.o"), evenly (four or
-    // more with the same between them: "b.o.m.b"), or with any one sign between.
-    private static let spacedWords = Pattern(#"(?<!\w)[^\W_](?:[ .\-_*]{1,4}[^\W_]){3,}(?!\w)"#)
-    private static let evenlySpaced = Pattern(#"(?<!\w)[^\W_]([ .\-_*]+)[^\W_](?:\1[^\W_]){2,}(?!\w)"#)
-    private static let spaced = Pattern(#"(?<!\w)(?:[^\W_][ .\-_*]){3,}[^\W_](?!\w)"#)
+    // more with the same between them: "b.o.m.b"), or with any one sign between; each up to a letter that no word goes on behind.
+    private static let spacedWords = Pattern(#"(?<!\w)[^\W_](?:[ .\-_*]{1,4}[^\W_]){3,}"#)
+    private static let evenlySpaced = Pattern(#"(?<!\w)[^\W_]([ .\-_*]+)[^\W_](?:\1[^\W_]){2,}"#)
+    private static let spaced = Pattern(#"(?<!\w)[^\W_](?:[ .\-_*][^\W_]){3,}"#)
+    private static let lastLetter = Pattern(#"[^\W_](?!\w)"#)
     private static let spaces = Pattern(" {2,}|^ | $")
     // Characters that NFKC changes by themselves (c), that may join the one before (j), both (b) or neither (.). The runs are
     // short: the order of marks is settled in quadratic time.
@@ -78,10 +79,13 @@ struct Normalizer: Sendable {
         var shown = compatible(pictured)
         if let visible = Self.visible(shown) { shown = compatible(visible) }
         shown = shown.saying(shown.text.map { Characters.isSpace($0) ? Self.space : $0 })
-        shown = Self.replaced(Self.replaced(shown, Self.spacedWords, Self.parted), Self.evenlySpaced, Self.joinedLetters)
+        shown = Self.together(Self.together(shown, Self.spacedWords, Self.parted), Self.evenlySpaced, Self.joinedLetters)
         let length = shown.text.count
-        shown = Self.replaced(shown, Self.spaces) { $0.start > 0 && $0.end < length ? [Self.space] : [] }
-        shown = latin(Self.replaced(shown, Self.spaced, Self.joinedLetters))
+        shown = shown.edited(
+            Self.spaces.matches(shown.text).map { found in
+                Edit(found.start, found.end, found.start > 0 && found.end < length ? [Self.space] : [], how: "")
+            })
+        shown = latin(Self.together(shown, Self.spaced, Self.joinedLetters))
         if shown.text == form.text { return form }
         return Form(text: shown.text, starts: shown.starts, how: form.how == "raw" ? "plain" : form.how)
     }
@@ -146,21 +150,34 @@ struct Normalizer: Sendable {
         return form.saying(joined(words, by: [Self.space]))
     }
 
-    private static func replaced(_ form: Form, _ pattern: Pattern, _ said: (Match) -> Text) -> Form {
-        form.edited(pattern.matches(form.text).map { Edit($0.start, $0.end, said($0), how: "") })
+    /// Put letters together that stand apart; each run of them is read once.
+    private static func together(_ form: Form, _ apart: Pattern, _ said: (Text) -> Text) -> Form {
+        var edits: [Edit] = []
+        var at = 0
+        while let run = apart.first(form.text, from: at) {
+            // What is behind the run tells whether its last letter ends it.
+            let read = form.text.slice(run.start, min(run.end + 1, form.text.count))
+            let ends = lastLetter.matches(read).map { run.start + $0.end }.filter { $0 <= run.end }
+            let letters = form.text.slice(run.start, ends.last ?? run.start)
+            // What cannot end a run that begins at its first letter cannot end one that begins at a later.
+            at = run.end - 1
+            if apart.match(letters) != nil {
+                edits.append(Edit(run.start, run.start + letters.count, said(letters), how: ""))
+                at = run.start + letters.count
+            }
+        }
+        return form.edited(edits)
     }
 
     /// Join letters; digits alone are a table or a version.
-    private static func joinedLetters(_ found: Match) -> Text {
-        let said = found.said
-        return said.contains(where: Characters.isWordLetter) ? said.filter(isSign) : said
+    private static func joinedLetters(_ letters: Text) -> Text {
+        letters.contains(where: Characters.isWordLetter) ? letters.filter(isSign) : letters
     }
 
     private static func isSign(_ point: UInt32) -> Bool { ![0x20, 0x2e, 0x2d, 0x5f, 0x2a].contains(point) }
 
     /// Join the letters of words that have other spaces between them than their letters have.
-    private static func parted(_ found: Match) -> Text {
-        let said = found.said
+    private static func parted(_ said: Text) -> Text {
         guard said.contains(where: Characters.isWordLetter) else { return said }
         let spaces = anySpaces.matches(said).map(\.said)
         // The commonest length, the shortest of equals.
