@@ -190,7 +190,7 @@ def eval_gate(
 @app.command("drift")
 def eval_drift(
     before: Annotated[Path, typer.Argument(metavar="FLOAT", help="The checkpoint.")],
-    after: Annotated[Path, typer.Argument(metavar="INT4", help="Its int4 folder.")],
+    after: Annotated[Path, typer.Argument(metavar="INT4", help="Its int4 folder, or a web bundle of it.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the report, and for the float model's answers.")],
     suite: SuiteNames = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 48,
@@ -205,9 +205,15 @@ def eval_drift(
     from ..eval.judge import ActJudge
     from ..eval.torch_engine import TorchEngine
     from ..export import drift
+    from ..export.mobile import bundle
+    from ..export.mobile.web_graph import FOLDER, web_logits
     from ..runtime.engine import Message, Sampling
 
     _check(cpu)
+    shipped = artifact.load(after)
+    is_page = shipped.kind == bundle.KIND and (after / FOLDER).is_dir() and not cpu
+    if shipped.kind != "int4" and not is_page:
+        raise UsageError(f"{after} holds a {shipped.kind}; give an int4 folder or, without --cpu, a web bundle")
     engine, place = TorchEngine(before), out / "records-float"
     answers = run.run(engine, _drawn(suite, limit), ActJudge(), Sampling(max_new_tokens), place, "float")
     texts = [
@@ -219,8 +225,9 @@ def eval_drift(
         for row in read_jsonl(answers.path / run.RECORDS)
     ]
     where = f"@emulated-{cpu}" if cpu else ""
-    inputs = {"float": engine.id, "int4": f"{artifact.load(after, 'int4').id}{where}", "records": answers.id}
-    with Arm64Graph(*drift.prepare(after), cpu) if cpu else nullcontext(drift.int4_logits(after)) as other:
+    inputs = {"float": engine.id, "web" if is_page else "int4": f"{shipped.id}{where}", "records": answers.id}
+    here = web_logits if is_page else drift.int4_logits
+    with Arm64Graph(*drift.prepare(after), cpu) if cpu else nullcontext(here(after)) as other:
         made = drift.drift(engine.logits, other, texts, inputs, out / "report")
     typer.echo((made.path / drift.MARKDOWN).read_text(encoding="utf-8"))
     done(made)

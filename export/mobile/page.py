@@ -8,9 +8,9 @@ from ...core import artifact, sources
 from ...core.progress import say
 from .parcel import Parcel, copy_guard, copy_model
 from .sbom import Component
-from .web_graph import for_web
+from .web_graph import FOLDER, for_web
 
-MODEL, GUARD = "model", "guard-model"
+GUARD = "guard-model"
 RUNTIME = "onnxruntime-web@1.30.0"
 _WEB = Path(__file__).parent / "web"
 _SHIPS = {".css", ".html", ".js", ".png", ".svg", ".txt", ".webmanifest"}
@@ -45,8 +45,8 @@ def write(parcel: Parcel, work: Path) -> dict[str, Any]:
     for name, path in vendored.items():
         shutil.copyfile(path, work / "vendor" / name)
     say("export mobile: the graph")
-    graph = for_web(parcel.model.path, work / MODEL)
-    copy_model(parcel, _READS, work / MODEL)
+    graph = for_web(parcel.model.path, work / FOLDER)
+    copy_model(parcel, _READS, work / FOLDER)
     copy_guard(parcel, work / GUARD)
     return {"graph": graph, "runs_on": RUNTIME}
 

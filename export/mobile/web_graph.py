@@ -1,27 +1,28 @@
 """The int4 graph re-expressed for ONNX Runtime's WebAssembly build, from the same int4 weights.
 
-WebAssembly has no int4 kernel: `MatMulNBits` unpacks all its weights to float at every token. It has fast ones for float and
-for bytes, so the file keeps four bits and the session widens them when it opens: matrices to float, which is fastest, as far as
-a memory budget goes, and the others to bytes. Where weights are bytes, each block of activations is rounded to sixteen bits and
-multiplied as two bytes, in exact integers; one byte, as native kernels take, would make two machines answer differently. So
-all of it computes what accuracy level 1 does. A tied embedding stays one tensor, and a cache need not be copied out at every
-token: the newest keys and values are outputs of their own. It knows no tokenizer and no JavaScript.
+WebAssembly has no int4 kernel: `MatMulNBits` unpacks all its weights to float at every token. Its fastest kernel multiplies
+bytes, so each column of a matrix becomes bytes of one scale: what that loses is a hundredth of what four bits lost. One byte
+is too little for activations; those of each token are rounded to two, and both are multiplied in one pass over the weights, in
+exact integers, so that all machines say the same. A tied embedding stays one tensor, and a cache need not be copied out at
+every token: the newest keys and values are outputs of their own. It knows no tokenizer and no JavaScript.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ...core.errors import ExportError
+from ..drift import Logits
 
+FOLDER = "model"
+"""Where the graph lies in a bundle."""
 MODEL, DATA, CONFIG = "model.onnx", "model.onnx.data", "genai_config.json"
-FLOAT_BYTES = 240_000_000
-"""Memory that float weights may take in the browser."""
 _PRUNES = "/lm_head/prune/"
 """What the builder calls its step that keeps the last token alone."""
 _NBITS, _EMBED, _MICROSOFT = "MatMulNBits", "GatherBlockQuantized", "com.microsoft"
@@ -32,15 +33,18 @@ _KNOWN = {
     "FastGelu", "Gelu", "QuickGelu", "BiasGelu",
 }  # fmt: skip
 """Operators outside the ONNX standard that the WebAssembly build has."""
+_WIDE = 3072
+"""Columns above which a matrix is multiplied in parts, one behind the other: its rows lie too far apart for the cache."""
 _OUTSIDE = 256
 """Bytes from which on a tensor lies in the data file."""
-_NUMBERS = {"most": 1 / (127 * 256), "least": 1e-30, "half": 128.5, "part": 1 / 256, "whole": 256.0, "up": 128.0}
-_AXES = {"first": [0], "second": [1], "third": [2], "last": [-1]}
+_NUMBERS = {"one": 1.0, "most": 1 / 127, "least": 1e-30, "part": 1 / 254}
+_MIDDLE, _MIDDLES, _HALF = "web/middle", "web/middles", np.asarray([128], np.uint8)
+_AXES = {"first": [0], "second": [1], "third": [2], "last": [-1], "rows": [0, 2]}
 _Step = tuple[str, list[str], str, dict[str, Any]]
 """Operator, inputs, what its output is called behind a prefix, attributes."""
 
 
-def for_web(int4_folder: Path, out: Path, float_bytes: int = FLOAT_BYTES) -> dict[str, Any]:
+def for_web(int4_folder: Path, out: Path) -> dict[str, Any]:
     """Write model.onnx and model.onnx.data for WebAssembly into `out`; returns facts about them. Same input, same bytes.
 
     Raises ExportError for a graph that is not one of the builder's, or that holds what WebAssembly cannot compute.
@@ -49,8 +53,8 @@ def for_web(int4_folder: Path, out: Path, float_bytes: int = FLOAT_BYTES) -> dic
     model = onnx.load(str(int4_folder / decoder["filename"]))
     _refuse_unknown(model, int4_folder)
     _only_last(model.graph)
-    graph = _Rewriting(model.graph, float_bytes)
-    nodes = [new for node in model.graph.node for new in graph.rewritten(node)]
+    graph = _Rewriting(model.graph)
+    nodes = [*_counts(decoder, graph), *(new for node in model.graph.node for new in graph.rewritten(node))]
     nodes += _new_rows(model.graph, decoder, graph)
     _replace(model.graph, nodes, graph.constants.values())
     out.mkdir(parents=True, exist_ok=True)
@@ -58,9 +62,38 @@ def for_web(int4_folder: Path, out: Path, float_bytes: int = FLOAT_BYTES) -> dic
         (out / name).unlink(missing_ok=True)
     onnx.save(model, str(out / MODEL), save_as_external_data=True, location=DATA, size_threshold=_OUTSIDE)
     (out / DATA).chmod((out / MODEL).stat().st_mode)
-    resident = {kind: sum(map(graph.memory, names)) for kind, names in (("float", graph.floats), ("bytes", graph.matrices))}
-    resident["bytes"] = (resident["bytes"] - resident["float"]) // 4
-    return {"computes_in": "float32", "tied_embedding": bool(graph.tied), "resident": resident}
+    return {"computes_in": "int8", "tied_embedding": bool(graph.tied)}
+
+
+def web_logits(bundle: Path) -> Logits:
+    """Open a web bundle's graph on this machine's kernels; it reads a token at a time, as the browser writes.
+
+    Raises ExportError when it does not run.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    folder = bundle / FOLDER
+    try:
+        decoder = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model"]["decoder"]
+        inputs, heads, size = (decoder[name] for name in ("inputs", "num_key_value_heads", "head_size"))
+        session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
+        nothing = np.zeros((1, heads, 0, size), np.float32)
+        empty = {each.name: nothing for each in session.get_inputs() if each.name.startswith("past_key_values")}
+    except Exception as error:  # onnxruntime raises types of its own
+        raise ExportError(f"{bundle} does not run in onnxruntime ({error}); make it again") from error
+    results = ["logits", *(name.replace("past_key_values", "present") for name in empty)]
+
+    def logits(ids: Sequence[int]) -> np.ndarray:
+        cache, rows = empty, []
+        for count, token in enumerate(ids, 1):
+            feed = {inputs["input_ids"]: np.asarray([[token]]), inputs["attention_mask"]: np.ones((1, count), np.int64)}
+            row, *present = session.run(results, {**feed, **cache})
+            cache = dict(zip(empty, present, strict=True))
+            rows.append(np.asarray(row)[0, -1])
+        return np.stack(rows)
+
+    return logits
 
 
 def _refuse_unknown(model: onnx.ModelProto, folder: Path) -> None:
@@ -101,36 +134,25 @@ def _size(node: NodeProto, name: str) -> int:
     return next(each.i for each in node.attribute if each.name == name)
 
 
-def _blocks(node: NodeProto) -> int:
-    return _size(node, "K") // _size(node, "block_size")
-
-
 class _Rewriting:
     """A graph while it is rewritten: weights and rounded activations are made once, however many nodes read them."""
 
-    def __init__(self, graph: onnx.GraphProto, float_bytes: int) -> None:
+    def __init__(self, graph: onnx.GraphProto) -> None:
         self.constants = {each.name: each for each in graph.initializer}
-        self.matrices = {node.input[1]: node for node in graph.node if node.op_type == _NBITS}
+        self._matrices = {node.input[1]: node for node in graph.node if node.op_type == _NBITS}
         self._reshaped = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
-        self.tied = {self._source(node) for node in graph.node if node.op_type == _EMBED} & self.matrices.keys()
-        self.floats: set[str] = set()
-        for name in self.matrices:
-            if name not in self.tied and self.memory(name) + sum(map(self.memory, self.floats)) <= float_bytes:
-                self.floats.add(name)
-        self._made: set[str] = set()
-
-    def memory(self, name: str) -> int:
-        """Return the bytes of a matrix in float."""
-        return 4 * _size(self.matrices[name], "K") * _size(self.matrices[name], "N")
+        self.tied = {self._source(node) for node in graph.node if node.op_type == _EMBED} & self._matrices.keys()
+        self._rounded: set[str] = set()
+        *_, self._head = (node.input[0] for node in graph.node if node.op_type == _NBITS)
 
     def rewritten(self, node: NodeProto) -> Iterator[NodeProto]:
         """Yield what stands in a node's place."""
         if node.op_type == _NBITS:
             at, bias = node.output[0] + "/", _input(node, 5)
-            yield from self._in_float(node, at) if node.input[1] in self.floats else self._in_bytes(node, at)
+            yield from self._product(node, at)
             yield helper.make_node("Add" if bias else "Identity", [at + "sum", *filter(None, [bias])], [node.output[0]], at)
         elif node.op_type == _EMBED and self._source(node) in self.tied:
-            yield from self._embedding(node, self.matrices[self._source(node)])
+            yield from self._embedding(node, self._matrices[self._source(node)])
         else:
             yield node
 
@@ -144,109 +166,115 @@ class _Rewriting:
         """Return the name of an axis that is an input."""
         return self.constant(f"web/axis/{name}", np.asarray(_AXES[name]))
 
+    def _number(self, name: str) -> str:
+        return self.constant(f"web/number/{name}", np.float32(_NUMBERS[name]))
+
     def _source(self, node: NodeProto) -> str:
         return self._reshaped.get(node.input[0], node.input[0])
 
-    def _in_float(self, node: NodeProto, at: str) -> Iterator[NodeProto]:
-        """Multiply with weights that become float when the session opens."""
-        inputs = [f"{node.input[1]}/{part}" for part in ("values", "scales", "zeros")]
-        for name, value in zip(inputs, self._arrays(node), strict=True):
-            narrow = value.dtype == np.uint8 and _size(node, "bits") == 4
-            self.constants[name] = _narrow(value, name) if narrow else numpy_helper.from_array(value, name)
-        wide = {"axis": 0, "block_size": _size(node, "block_size")}
-        yield from _chain(
-            at, [("DequantizeLinear", inputs, "weights", wide), ("MatMul", [node.input[0], at + "weights"], "sum", {})]
-        )
-
-    def _in_bytes(self, node: NodeProto, at: str) -> Iterator[NodeProto]:
-        """Multiply block by block in integers, then add up the blocks, each times its two scales."""
-        weights, scales, zeros = yield from self._bytes(node)
-        rounded, steps = yield from self._round(node.input[0], _blocks(node), _size(node, "block_size"))
-        one, middle = self.constant("web/one", np.float32(1)), self.constant("web/middle", np.uint8(128))
-        product = [rounded, weights, one, scales, middle, zeros]
-        # Blocks times the two halves of a number, tokens, outputs.
-        shape = [2 * _blocks(node), -1, _size(node, "N")]
-        parts = self.constant(f"web/parts/{shape[0]}x{shape[2]}", np.asarray(shape))
+    def _product(self, node: NodeProto, at: str) -> Iterator[NodeProto]:
+        """Multiply both bytes of the activations in integers, then add them up, each times its step."""
+        weights, scales = self._bytes(node)
+        yield from self._round(node.input[0])
+        both, steps = (f"{node.input[0]}/web/{part}" for part in ("both", "steps"))
+        product = [both, weights, self._number("one"), scales, self.constant(_MIDDLE, _HALF)]
+        if self._parts(node):
+            flat, whole = (
+                self.constant(f"web/{name}/{size}", np.asarray([first, -1, size]))
+                for name, first, size in (("flat", 1, _size(node, "K")), ("whole", 2, _size(node, "N")))
+            )
+            product[0] = at + "flat"
+            yield from _chain(at, [
+                ("Reshape", [both, flat], "flat", {}),
+                ("MatMulIntegerToFloat", product, "parts", {"domain": _MICROSOFT}),
+                ("Transpose", [at + "parts"], "by_byte", {"perm": [1, 0, 2]}),
+                ("Reshape", [at + "by_byte", whole], "products", {}),
+            ])  # fmt: skip
+        else:
+            yield from _chain(at, [("MatMulIntegerToFloat", product, "products", {"domain": _MICROSOFT})])
         yield from _chain(at, [
-            ("MatMulIntegerToFloat", product, "products", {"domain": _MICROSOFT}),
-            ("Reshape", [at + "products", parts], "parts", {}),
-            ("Mul", [at + "parts", steps], "scaled", {}),
+            ("Mul", [at + "products", steps], "scaled", {}),
             ("ReduceSum", [at + "scaled", self.axis("first")], "sum", {"keepdims": 1}),
         ])  # fmt: skip
 
-    def _round(self, name: str, blocks: int, block: int) -> Iterator[NodeProto]:
-        """Round activations to sixteen bits, block by block; returns the two bytes of each, and what each byte counts."""
-        at = f"{name}/web/{blocks}x{block}/"
-        number = {each: self.constant(f"web/number/{each}", np.float32(value)) for each, value in _NUMBERS.items()}
-        shape = self.constant(f"web/by_block/{blocks}x{block}", np.asarray([-1, blocks, block]))
-        halves = self.constant(f"web/halves/{blocks}", np.asarray([2 * blocks, -1, 1]))
-        if at not in self._made:
-            self._made.add(at)
-            yield from _chain(at, [
-                ("Reshape", [name, shape], "rows", {}),
-                ("Transpose", [at + "rows"], "blocks", {"perm": [1, 0, 2]}),
-                ("Abs", [at + "blocks"], "abs", {}),
-                ("ReduceMax", [at + "abs", self.axis("last")], "max", {"keepdims": 1}),
-                ("Mul", [at + "max", number["most"]], "step_or_0", {}),
-                ("Max", [at + "step_or_0", number["least"]], "step", {}),  # a block of zeros is divided by no zero
-                ("Div", [at + "blocks", at + "step"], "in_steps", {}),
-                ("Add", [at + "in_steps", number["half"]], "raised", {}),  # the last cast cuts: a half more, and it rounds
-                ("Mul", [at + "raised", number["part"]], "in_256", {}),
-                ("Floor", [at + "in_256"], "high", {}),
-                ("Mul", [at + "high", number["whole"]], "high_in_steps", {}),
-                ("Sub", [at + "raised", at + "high_in_steps"], "low", {}),
-                ("Add", [at + "high", number["up"]], "high_up", {}),
-                ("Concat", [at + "high_up", at + "low"], "both", {"axis": 1}),
-                ("Cast", [at + "both"], "bytes", {"to": TensorProto.UINT8}),
-                ("Mul", [at + "step", number["whole"]], "high_step", {}),
-                ("Concat", [at + "high_step", at + "step"], "both_steps", {"axis": 1}),
-                ("Reshape", [at + "both_steps", halves], "steps", {}),
-            ])  # fmt: skip
-        return at + "bytes", at + "steps"
+    def _round(self, name: str) -> Iterator[NodeProto]:
+        """Round the activations of each token to a byte, and what that leaves to another; give both, and their steps."""
+        at = f"{name}/web/"
+        if at in self._rounded:
+            return
+        self._rounded.add(at)
+        by_token = {"axis": 1}
+        # The head reads the last token alone.
+        middles = self.constant(_MIDDLE, _HALF) if name == self._head else _MIDDLES
+        columns = self.constant("web/columns", np.asarray([2, -1, 1]))
+        yield from _chain(at, [
+            ("Abs", [name], "abs", {}),
+            ("ReduceMax", [at + "abs", self.axis("rows")], "max", {"keepdims": 0}),
+            ("Mul", [at + "max", self._number("most")], "step_or_0", {}),
+            ("Max", [at + "step_or_0", self._number("least")], "step", {}),  # a token of zeros is divided by no zero
+            ("QuantizeLinear", [name, at + "step", middles], "high", by_token),
+            ("DequantizeLinear", [at + "high", at + "step", middles], "heard", by_token),
+            ("Sub", [name, at + "heard"], "rest", {}),
+            ("Mul", [at + "step", self._number("part")], "low_step", {}),
+            ("QuantizeLinear", [at + "rest", at + "low_step", middles], "low", by_token),
+            ("Concat", [at + "high", at + "low"], "both", {"axis": 0}),
+            ("Concat", [at + "step", at + "low_step"], "both_steps", {"axis": 0}),
+            ("Reshape", [at + "both_steps", columns], "steps", {}),
+        ])  # fmt: skip
 
-    def _bytes(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Widen weights to bytes of shape (blocks, block, outputs); returns the names of bytes, scales and zero points."""
-        at, blocks, outputs = node.input[1] + "/", _blocks(node), _size(node, "N")
-        if at not in self._made:
-            self._made.add(at)
-            values, scales, zeros = self._arrays(node)
-            self.constant(at + "scales", scales[:, None])
-            self.constant(at + "zeros", zeros[:, None])
-            values = values.reshape(blocks, -1, outputs)
-            if _size(node, "bits") == 8:
-                self.constant(at + "values", values)
-            else:  # one step: what lies between two stays in WebAssembly's memory, which never shrinks
-                self.constants[at + "narrow"] = _narrow(values, at + "narrow")
-                yield from _chain(at, [("Cast", [at + "narrow"], "values", {"to": TensorProto.UINT8})])
-        return at + "values", at + "scales", at + "zeros"
+    def _parts(self, node: NodeProto) -> int:
+        """Return in how many parts a matrix is multiplied; 0: as it is. One that is an embedding too has one at least."""
+        outputs = _size(node, "N")
+        if outputs <= _WIDE and node.input[1] not in self.tied:
+            return 0
+        return outputs // max(width for width in range(1, min(outputs, _WIDE) + 1) if outputs % width == 0)
 
-    def _arrays(self, node: NodeProto) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return weights, scales and zero points, a number each, as (inputs, outputs) and twice (blocks, outputs)."""
-        bits, blocks, outputs = _size(node, "bits"), _blocks(node), _size(node, "N")
+    def _bytes(self, node: NodeProto) -> tuple[str, str]:
+        """Give weights as signed bytes of shape (parts, inputs, outputs), and a scale for each output; returns their names."""
+        values, scales = (f"{node.input[1]}/{part}" for part in ("bytes", "scales"))
+        if values not in self.constants:
+            weights = self._weights(node)
+            steps = np.maximum(np.abs(weights).max(0) / 127, np.float32(1e-30))
+            whole = np.rint(weights / steps).astype(np.int8)
+            if parts := self._parts(node):
+                whole = np.ascontiguousarray(whole.reshape(len(whole), parts, -1).transpose(1, 0, 2))
+                steps = steps.reshape(parts, 1, -1)
+            self.constant(values, whole)
+            self.constant(scales, steps)
+        return values, scales
+
+    def _weights(self, node: NodeProto) -> np.ndarray:
+        """Return a matrix in float, as (inputs, outputs)."""
+        bits, inputs, outputs = (_size(node, name) for name in ("bits", "K", "N"))
+        blocks = inputs // _size(node, "block_size")
         packed, scales = (numpy_helper.to_array(self.constants[name]) for name in node.input[1:3])
         zeros = np.full((outputs, blocks), 1 << (bits - 1), np.uint8)  # the middle of the range
         if _input(node, 3):
             zeros = _unpacked(numpy_helper.to_array(self.constants[node.input[3]]).reshape(outputs, -1), bits)[:, :blocks]
-        found = _unpacked(packed, bits).reshape(outputs, -1), scales.reshape(outputs, blocks), zeros
-        values, scales, zeros = (np.ascontiguousarray(each.T) for each in found)
-        return values, scales, zeros
+        values = _unpacked(packed, bits).reshape(outputs, blocks, -1).astype(np.float32)
+        whole = (values - zeros[..., None]) * scales.reshape(outputs, blocks, 1)
+        return np.ascontiguousarray(whole.reshape(outputs, inputs).T)
 
     def _embedding(self, node: NodeProto, head: NodeProto) -> Iterator[NodeProto]:
-        """Read rows of the embedding, which are columns of the output head's blocks."""
-        at, (weights, scales, zeros) = node.output[0] + "/", (yield from self._bytes(head))
-        shape = self.constant("web/embedding", np.asarray([1, -1, _size(head, "K")]))
+        """Read rows of the embedding, which are columns of the output head's parts."""
+        at, parts, (inputs, outputs) = node.output[0] + "/", self._parts(head), (_size(head, name) for name in "KN")
+        weights, scales = self._bytes(head)
+        # A token's part, its first row, and its column there; then all rows.
+        divide, wrap = np.asarray([outputs // parts, outputs, 1]), np.asarray([parts, 1, outputs // parts])
+        rows = np.arange(inputs)[:, None] * np.asarray([0, 1, 0])
+        by_token = self.constant("web/embedding/tokens", np.asarray([-1, 1, 1]))
+        shape = self.constant("web/embedding", np.asarray([1, -1, inputs]))
         yield from _chain(at, [
-            ("Reshape", [node.input[1], self.axis("last")], "tokens", {}),
-            ("Gather", [weights, at + "tokens"], "bytes", {"axis": 2}),
-            ("Gather", [scales, at + "tokens"], "scales", {"axis": 2}),
-            ("Gather", [zeros, at + "tokens"], "zeros", {"axis": 2}),
+            ("Reshape", [node.input[1], by_token], "tokens", {}),
+            ("Div", [at + "tokens", self.constant("web/embedding/divide", divide)], "divided", {}),
+            ("Mod", [at + "divided", self.constant("web/embedding/wrap", wrap)], "first", {}),
+            ("Add", [at + "first", self.constant("web/embedding/rows", rows)], "all", {}),
+            ("GatherND", [weights, at + "all"], "bytes", {}),
+            ("GatherND", [scales, at + "first"], "scales", {}),
             ("Cast", [at + "bytes"], "values", {"to": TensorProto.FLOAT}),
-            ("Cast", [at + "zeros"], "offsets", {"to": TensorProto.FLOAT}),
-            ("Sub", [at + "values", at + "offsets"], "centred", {}),
-            ("Mul", [at + "centred", at + "scales"], "scaled", {}),
-            ("Transpose", [at + "scaled"], "by_token", {"perm": [2, 0, 1]}),
+            ("Mul", [at + "values", at + "scales"], "scaled", {}),
         ])  # fmt: skip
-        yield helper.make_node("Reshape", [at + "by_token", shape], [node.output[0]], at + "embedding")
+        yield helper.make_node("Reshape", [at + "scaled", shape], [node.output[0]], at + "embedding")
 
 
 def _chain(at: str, steps: Iterable[_Step]) -> Iterator[NodeProto]:
@@ -259,22 +287,20 @@ def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
     return packed if bits == 8 else np.stack([packed & 15, packed >> 4], -1).reshape(*packed.shape[:-1], -1)
 
 
-def _narrow(values: np.ndarray, name: str) -> TensorProto:
-    """Return numbers of four bits as ONNX stores them."""
-    flat = np.append(values.reshape(-1), np.zeros(values.size % 2, np.uint8))
-    packed = flat[::2] | flat[1::2] << 4
-    return TensorProto(name=name, data_type=TensorProto.UINT4, dims=values.shape, raw_data=packed.tobytes())
-
-
-def _new_rows(graph: onnx.GraphProto, decoder: dict[str, Any], made: _Rewriting) -> Iterator[NodeProto]:
-    """Give each layer's keys and values of the tokens just read as outputs new.N.key and new.N.value."""
-    outputs = {each.name: each for each in graph.output}
+def _counts(decoder: dict[str, Any], made: _Rewriting) -> Iterator[NodeProto]:
+    """Count the tokens that are read and those before them, and give the middle of a byte once for each that is read."""
     for source, result in (("attention_mask", "total"), ("input_ids", "read")):
         yield from _chain("web/", [
             ("Shape", [decoder["inputs"][source]], result + "/shape", {}),
             ("Gather", [f"web/{result}/shape", made.axis("second")], result, {}),
         ])  # fmt: skip
-    yield from _chain("web/", [("Sub", ["web/total", "web/read"], "past", {})])
+    middle = made.constant(_MIDDLE, _HALF)
+    yield from _chain("web/", [("Sub", ["web/total", "web/read"], "past", {}), ("Expand", [middle, "web/read"], "middles", {})])
+
+
+def _new_rows(graph: onnx.GraphProto, decoder: dict[str, Any], made: _Rewriting) -> Iterator[NodeProto]:
+    """Give each layer's keys and values of the tokens just read as outputs new.N.key and new.N.value."""
+    outputs = {each.name: each for each in graph.output}
     for layer in range(decoder["num_hidden_layers"]):
         for kind in ("key", "value"):
             whole, new = decoder["outputs"][f"present_{kind}_names"] % layer, f"new.{layer}.{kind}"

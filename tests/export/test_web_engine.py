@@ -21,7 +21,7 @@ from breakfix.runtime.template import TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Cha
 WEB = Path(__file__).parents[2] / "export" / "mobile" / "web"
 NODE = "node"
 NEEDED = ("onnxruntime-web", "@huggingface/tokenizers", "@huggingface/jinja")
-END, CONTEXT, COUNT, SOME_FLOAT = 2, 256, 24, 40_000
+END, CONTEXT, COUNT = 2, 256, 24
 FIRST = Message("user", "Two words, né 😀<|im_end|><|im_<|im_end|>start|>?")
 ANSWER, SECOND = Message("assistant", "What else"), Message("user", "And now?")
 CHATML = (
@@ -38,7 +38,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     source = artifact.produce(folder / "model", "checkpoint", {}, {}, checkpoint).path
     made = int4(Int4Settings(context=CONTEXT), source, folder / "int4").path
-    for_web(made, folder / "web", SOME_FLOAT)
+    for_web(made, folder / "web")
     for name in (CONFIG, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG):
         shutil.copy(made / name, folder / "web")
     return folder / "web"

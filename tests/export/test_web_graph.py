@@ -25,11 +25,13 @@ from breakfix.core import artifact
 from breakfix.core.errors import ExportError
 from breakfix.export import int4 as export
 from breakfix.export.int4 import Int4Settings, int4
+from breakfix.export.mobile import web_graph
 from breakfix.export.mobile.web_graph import CONFIG, DATA, MODEL, for_web
 
 LAYERS, HEAD, PROMPT = 2, 32, [5, 6, 7, 8, 9, 10, 11]
 SIZE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": LAYERS, "num_attention_heads": 2}
 SIZE |= {"num_key_value_heads": 1, "initializer_range": 0.2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
+OPSETS = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig, {"head_dim": HEAD, "tie_word_embeddings": True}),
     "untied": (LlamaForCausalLM, LlamaConfig, {"head_dim": HEAD, "tie_word_embeddings": False}),
@@ -37,7 +39,6 @@ FAMILIES = {
     "phi": (Phi3ForCausalLM, Phi3Config, {"original_max_position_embeddings": 512}),
     "gemma": (Gemma3ForCausalLM, Gemma3TextConfig, {"head_dim": HEAD}),
 }
-NO_FLOAT, SOME_FLOAT, ALL_FLOAT = 0, 40_000, 1 << 40
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +81,13 @@ def checkpoint(family, folder):
     model.save_pretrained(folder)
 
 
-def session(folder, level=None, *, whole=True):
-    """Open a graph; `level` sets its accuracy level."""
+def session(folder):
+    """Open a graph for the web as the browser does."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     for key in ("session.disable_quant_qdq", "session.disable_prepacking"):
         options.add_session_config_entry(key, "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    model = onnx.load(str(folder / MODEL), load_external_data=False)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "accuracy_level" and level is not None:
-                attribute.i = level
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
 
 
 def empty(graph, room=0):
@@ -118,40 +113,85 @@ def greedy(graph, count=8):
     return said, np.asarray(scores)
 
 
+def weights(node, constants):
+    """Return the matrix of a MatMulNBits as its own kernel unpacks it: what it makes of the identity."""
+    sizes = {each.name: each.i for each in node.attribute}
+    eye, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("eye", "result"))
+    alone = helper.make_node("MatMulNBits", ["eye", *node.input[1:4]], ["result"], domain="com.microsoft", **sizes)
+    used = [constants[name] for name in node.input[1:4] if name]
+    model = helper.make_model(helper.make_graph([alone], "alone", [eye], [result], used), ir_version=10, opset_imports=OPSETS)
+    for each in model.graph.node[0].attribute:
+        each.i = 1 if each.name == "accuracy_level" else each.i
+    return ort.InferenceSession(model.SerializeToString()).run(None, {"eye": np.eye(sizes["K"], dtype=np.float32)})[0]
+
+
+def in_float(folder, made):
+    """Open the int4 graph with the matrices that the graph for the web holds, in float; they are the int4 ones, rounded."""
+    model, web = onnx.load(str(folder / MODEL)), onnx.load(str(made / MODEL))
+    held = {each.name: numpy_helper.to_array(each) for each in web.graph.initializer}
+    constants = {each.name: each for each in model.graph.initializer}
+    tied, nodes = {}, []
+    for node in model.graph.node:
+        if node.op_type == "MatMulNBits":
+            name = node.input[1]
+            values, scales = (held[f"{name}/{part}"].astype(np.float32) for part in ("bytes", "scales"))
+            whole = np.concatenate(values * scales, -1) if values.ndim == 3 else values * scales
+            theirs = weights(node, constants)
+            assert np.abs(whole - theirs).max() <= 0.501 * np.abs(theirs).max() / 127
+            assert (np.abs(whole - theirs) <= 0.501 * np.abs(theirs).max(0) / 127).all()
+            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(whole), name + "/float"))
+            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(whole.T), name + "/rows"))
+            tied[name] = whole
+            bias = node.input[5] if len(node.input) > 5 else ""
+            nodes.append(helper.make_node("MatMul", [node.input[0], name + "/float"], [node.output[0] + "/sum" * bool(bias)]))
+            if bias:
+                nodes.append(helper.make_node("Add", [node.output[0] + "/sum", bias], [node.output[0]]))
+        else:
+            nodes.append(node)
+    sources = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Reshape"}
+    for at, node in enumerate(nodes):
+        name = sources.get(node.input[0], node.input[0]) if node.input else ""
+        if node.op_type == "GatherBlockQuantized" and name in tied:
+            nodes[at] = helper.make_node("Gather", [name + "/rows", node.input[1]], node.output)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
 def assert_computes_the_same(folder, made):
-    said, scores = greedy(session(folder, level=1))
+    said, scores = greedy(in_float(folder, made))
     ours, close = greedy(session(made))
     assert ours == said and len(set(said)) > 1
     assert np.abs(close - scores).max() < 1e-3 * max(1.0, np.abs(scores).max())
 
 
-@pytest.mark.parametrize("float_bytes", [NO_FLOAT, SOME_FLOAT, ALL_FLOAT])
+@pytest.mark.parametrize("wide", [3072, 40])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"algorithm": "k_quant", "embedding_bits": 8}, {"block": 16}, {"block": 64}, {"prompt_logits": "all"}],
     ids=["4 bits", "8-bit head, zero points", "block 16", "block 64", "all logits"],
 )
-def test_it_computes_what_the_int4_graph_does(exported, settings, float_bytes, tmp_path):
+def test_it_computes_what_the_int4_graph_does(exported, settings, wide, tmp_path, monkeypatch):
+    monkeypatch.setattr(web_graph, "_WIDE", wide)  # matrices in parts, and the embedding
     folder = exported(**settings)
-    facts = for_web(folder, tmp_path, float_bytes)
-    assert facts["tied_embedding"] and bool(facts["resident"]["float"]) == (float_bytes > 0)
+    assert for_web(folder, tmp_path)["tied_embedding"]
     assert_computes_the_same(folder, tmp_path)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_that_the_builder_writes_alike_pass(exported, family, tmp_path):
     folder = exported(family)
-    facts = for_web(folder, tmp_path, SOME_FLOAT)
+    facts = for_web(folder, tmp_path)
     assert facts["tied_embedding"] == (family not in ("untied", "phi"))
     assert_computes_the_same(folder, tmp_path)
 
 
-def test_no_four_bit_kernel_is_left_and_the_file_stays_small(exported, tmp_path):
+def test_no_four_bit_kernel_is_left_and_a_weight_takes_a_byte(exported, tmp_path):
     folder = exported()
-    for_web(folder, tmp_path, SOME_FLOAT)
+    for_web(folder, tmp_path)
     kinds = {node.op_type for node in onnx.load(str(tmp_path / MODEL), load_external_data=False).graph.node}
-    assert not kinds & {"MatMulNBits", "GatherBlockQuantized"} and {"MatMulIntegerToFloat", "DequantizeLinear"} <= kinds
-    assert (tmp_path / DATA).stat().st_size < 1.1 * (folder / DATA).stat().st_size
+    assert not kinds & {"MatMulNBits", "GatherBlockQuantized"} and "MatMulIntegerToFloat" in kinds
+    assert (tmp_path / DATA).stat().st_size < 2 * (folder / DATA).stat().st_size
 
 
 def test_same_input_same_bytes_over_what_was_there(exported, tmp_path):
@@ -179,10 +219,10 @@ def test_new_rows_alone_fill_a_cache_with_room_to_spare(exported, tmp_path):
             assert np.abs(outputs["logits"][0, -1] - scores[at - 1]).max() < 1e-4 * np.abs(scores).max()
 
 
-def test_a_block_of_zeros_is_no_division_by_zero(exported, tmp_path):
+def test_a_token_of_zeros_is_no_division_by_zero(exported, tmp_path):
     """An embedding of nothing: every activation is zero."""
     folder = exported()
-    for_web(folder, tmp_path, NO_FLOAT)
+    for_web(folder, tmp_path)
     model = onnx.load(str(tmp_path / MODEL))
     for each in model.graph.initializer:
         if each.name.endswith("norm.weight") or "layernorm.weight" in each.name:

@@ -21,6 +21,19 @@ def bundle(breakfix, tiny_cycle, tmp_path_factory):
     return out
 
 
+def test_how_far_the_page_lies_from_the_float_model_is_measured(breakfix, bundle, tiny_cycle, tmp_path):
+    words = ("eval", "drift", tiny_cycle / "aligned", "--suite", "everyday", "--limit", "6", "--max-new-tokens", "4")
+    pages, shipped = (
+        breakfix(*words[:3], which, *words[3:], "--out", tmp_path / name)
+        for name, which in {"web": bundle, "int4": tiny_cycle / "int4"}.items()
+    )
+    assert pages.returncode == 0 and shipped.returncode == 0, pages.stderr + shipped.stderr
+    (web,), (int4,) = (json.loads((tmp_path / name / "report" / "drift.json").read_text())["drift"] for name in ("web", "int4"))
+    assert web["tokens"] == int4["tokens"] and 0 < web["kl"]["value"] < 2 * int4["kl"]["value"]
+    refused = breakfix(*words[:3], bundle / "model", *words[3:], "--out", tmp_path / "no")
+    assert refused.returncode == 1 and "is no artifact" in refused.stderr
+
+
 def test_what_the_gate_did_not_pass_is_not_shipped(breakfix, tiny_cycle, tmp_path):
     refused = breakfix("export", "mobile", tiny_cycle, "--out", tmp_path / "web")
     assert refused.returncode == 1

@@ -24,7 +24,7 @@ import { ChatTemplate } from "./template.js";
 
 /** Tokens of a prompt that are read at once: more take more memory, and a stop is heard only in between. */
 const CHUNK = 64;
-/** What web_graph.py counts on: that nothing puts its float weights back into four bits, or keeps them twice. */
+/** What web_graph.py counts on: that nothing takes its two bytes for one, or keeps its weights twice. */
 const OPTIONS = { session: { disable_quant_qdq: "1", disable_prepacking: "1" } };
 
 export class Engine {
