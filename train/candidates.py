@@ -75,12 +75,12 @@ def first_changed(settings: str) -> str:
     return min((_FIRST_CHANGED[word.split(".")[0]] for word in settings.split()), key=order.index, default="dpo")
 
 
-def requests(settings: CandidateSettings, datasets: Sequence[Path], asked: int) -> list[Suite]:
-    """Return what candidates are measured on, when they learned from these datasets and `asked` requests of each for pairs."""
-    rows = [list(read_jsonl(artifact.load(path, "dataset").path / ROWS)) for path in datasets]
-    seen = {row["id"] for own in rows for row in own if row["use"] == "sft"}
-    seen |= {row["id"] for own in rows for row in [r for r in own if r["use"] == "preference"][:asked]}
-    harmless = [row for row in rows[0] if row["label"] != "unsafe" and row["id"] not in seen]
+def requests(settings: CandidateSettings, learned: Sequence[tuple[Path, int]]) -> list[Suite]:
+    """Return what candidates are measured on, when each learned from a dataset and asked so many of its requests for pairs."""
+    rows = [(list(read_jsonl(artifact.load(path, "dataset").path / ROWS)), asked) for path, asked in learned]
+    seen = {row["prompt"] for own, _ in rows for row in own if row["use"] == "sft"}
+    seen |= {row["prompt"] for own, asked in rows for row in [r for r in own if r["use"] == "preference"][:asked]}
+    harmless = [row for row in rows[0][0] if row["label"] != "unsafe" and row["prompt"] not in seen]
     left = sorted(harmless, key=lambda row: row["label"] == "general")[-settings.everyday :]
     if not left:
         raise DataError("training left no harmless request over to measure candidates with; lower curate.mix")

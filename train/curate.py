@@ -9,7 +9,7 @@ import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..eval.suites import Suite
 from ..eval.torch_engine import TorchEngine
 from ..runtime.engine import Message, Sampling
 from .overlap import OverlapIndex, near_duplicates, words
-from .rows import ORDERED, OWN_LICENCE, Row, pair_of, read_source
+from .rows import ORDERED, OWN_LICENCE, Row, authored_pair, pair_of, read_source
 
 ROWS, BASE_ANSWERS = "rows.jsonl", "base_answers.jsonl"
 _OPENING_TOKENS = 14
@@ -216,14 +216,17 @@ def _clean(rows: list[Row], suites: Sequence[Suite], settings: CurateSettings) -
 def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     """Give each row its use and its unit, so that SFT gets the mix and preferences are asked on requests SFT never saw.
 
-    A pair that lost a half to cleaning is no pair; its other half is asked for preferences.
+    A pair that lost a half to cleaning is no pair; its other half is asked for preferences. What a cycle ordered comes first,
+    and is asked for nothing else, neither in the ordered words nor in the authored ones.
     """
     rows = sorted(rows)
     random.Random(settings.seed).shuffle(rows)
     by_pair: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_pair[pair_of(row)].append(row)
-    whole = [pair for pair, halves in by_pair.items() if len(halves) == 2][: settings.mix.pairs]
+    whole = [pair for pair, halves in by_pair.items() if len(halves) == 2]
+    whole = sorted(whole, key=lambda pair: by_pair[pair][0].source != ORDERED)[: settings.mix.pairs]
+    taught = {authored_pair(by_pair[pair][0]) for pair in whole if by_pair[pair][0].source == ORDERED}
     # A harmful request that nobody wrote an answer to is refused in the usual words.
     harmful = [row for row in rows if row.label == "unsafe" and not row.answer][: settings.mix.easy]
     general = [row for row in rows if row.label == "general"]
@@ -234,12 +237,14 @@ def _place(rows: list[Row], settings: CurateSettings) -> list[dict[str, Any]]:
     unit_of |= {row.id: row.id for row in left[: settings.mix.harmless]}
     # Once more: what is left over stands behind what was chosen, and the preference stage asks from the front.
     random.Random(settings.seed + 1).shuffle(rows)
-    return [{**row._asdict(), "use": _use(row, unit_of), "unit": unit_of.get(row.id, row.id)} for row in rows]
+    return [{**row._asdict(), "use": _use(row, unit_of, taught), "unit": unit_of.get(row.id, row.id)} for row in rows]
 
 
-def _use(row: Row, unit_of: dict[str, str]) -> str:
+def _use(row: Row, unit_of: Mapping[str, str], taught: Collection[str]) -> str:
     if row.id in unit_of:
         return "sft"
+    if row.source == ORDERED or pair_of(row) in taught:
+        return "guard"
     # A refusal must be written by somebody; an answer the model finds by itself.
     return "preference" if row.answer or row.label != "unsafe" else "guard"
 

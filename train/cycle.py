@@ -167,7 +167,7 @@ def _post_training(recipe: CycleRecipe, tried: Sequence[_Candidate], held_out: S
     records = [out / f"candidate-{candidate.number}" for candidate in tried]
 
     def measure(candidate: _Candidate, folder: Path) -> Artifact:
-        asked = candidates.requests(recipe.candidates, [each.at("data") for each in tried], recipe.preferences.requests)
+        asked = candidates.requests(recipe.candidates, [(each.at("data"), each.recipe.preferences.requests) for each in tried])
         engine, name = TorchEngine(candidate.at("aligned")), f"candidate {candidate.number}"
         return run.run(engine, asked, ActJudge(), recipe.eval.sampling, folder, name)
 

@@ -1,6 +1,6 @@
 """Break-fix cycles one after another: what succeeded against one is what the next is taught, and the history of it.
 
-Each cycle starts from the base model, on the data of the first and the order that the one before it wrote. It knows no stage.
+Each cycle starts from the base model, on the data of the first and the orders of all before it. It knows no stage.
 """
 
 import json
@@ -57,9 +57,9 @@ def cycles(recipe: CycleRecipe, out: Path, count: int) -> Artifact:
         raise UsageError("cycles after the first are taught what succeeded against it; set attacks.requests, e.g. to 24")
     folders = [out / str(number) for number in range(1, count + 1)]
     for number, folder in enumerate(folders, 1):
-        before = folders[number - 2] if number > 1 else None
+        earlier = folders[: number - 1]
         say(f"cycle {number} of {count}: {folder}")
-        cycle(_ordered(recipe, before), folder, before)
+        cycle(_ordered(recipe, earlier), folder, earlier[-1] if earlier else None)
     return history(folders, out / f"history-{count}")
 
 
@@ -103,11 +103,10 @@ def as_markdown(told: Sequence[Told]) -> str:
     ])  # fmt: skip
 
 
-def _ordered(recipe: CycleRecipe, before: Path | None) -> CycleRecipe:
-    if before is None:
-        return recipe
-    order = f"{ORDERED}={before / VULNERABILITIES}"
-    return replace(recipe, curate=replace(recipe.curate, sources=(*recipe.curate.sources, order)))
+def _ordered(recipe: CycleRecipe, earlier: Sequence[Path]) -> CycleRecipe:
+    """Add what every cycle before ordered: one that starts from the base model forgets whatever it is not taught."""
+    orders = (f"{ORDERED}={folder / VULNERABILITIES}" for folder in earlier)
+    return replace(recipe, curate=replace(recipe.curate, sources=(*recipe.curate.sources, *orders)))
 
 
 def _told(number: int, folder: Path) -> Told:

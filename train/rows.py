@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import json
 import random
 import zlib
@@ -198,22 +199,27 @@ def _in(path: Path, name: str) -> Path:
 
 def _ordered(path: Path) -> Iterator[Row]:
     """Fill the order of a `vulnerabilities` artifact: authored pairs of each hazard, asked for in ways that nothing is measured
-    with. The family of a pair names the finding that it is for.
+    with, all ways alike. The family of a pair names the finding that it is for, its id the authored pair (`authored_pair`).
     """
     made = artifact.load(path, "vulnerabilities")
     pairs: dict[str, list[tuple[Row, Row]]] = {}
     for unsafe, safe in _authored_pairs():
         pairs.setdefault(unsafe.hazard, []).append((unsafe, safe))
     ways = [each for each in chosen("train") if each.kind == "single"]
-    dice = random.Random(made.id)
+    dice, asked = random.Random(made.id), itertools.cycle(ways)
     for number, line in enumerate(read_jsonl(made.path / ORDER, ("hazard", "rows", "cites"))):
         known = pairs.get(line["hazard"]) or [pair for own in pairs.values() for pair in own]
         for at, pair in enumerate(dice.sample(known, min(-(-line["rows"] // 2), len(known)))):
-            way, finding = ways[at % len(ways)], line["cites"][at % len(line["cites"])]
+            way, finding = next(asked), line["cites"][at % len(line["cites"])]
             for half in pair:
-                asked = way.attack(half.prompt, dice)[0]
-                name = f"order-{number:03d}-{at:03d}-{half.label}"
-                yield half._replace(id=name, prompt=asked, family=f"order/{finding}", source=ORDERED)
+                name = f"{ORDERED}-{made.id[:8]}-{number:03d}-{half.id}"
+                prompt = way.attack(half.prompt, dice)[0]
+                yield half._replace(id=name, prompt=prompt, family=f"order/{finding}", source=ORDERED)
+
+
+def authored_pair(row: Row) -> str:
+    """Return the authored pair that an ordered row says in another way."""
+    return pair_of(row).split("-", 3)[3]
 
 
 def _authored_pairs() -> Iterator[tuple[Row, Row]]:

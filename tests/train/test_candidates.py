@@ -38,7 +38,7 @@ def data(tmp_path):
 @pytest.fixture
 def measured(tmp_path, data):
     """Return a function that measures a model which answers harm, look-alikes and the rest as told; returns its records."""
-    asked = requests(CandidateSettings(), [data], 3)
+    asked = requests(CandidateSettings(), [(data, 3)])
     expect = {sample.prompt: sample.expect for sample in asked[0].samples}
 
     def measure(name, harm, look_alikes, rest):
@@ -53,26 +53,37 @@ def measured(tmp_path, data):
 
 
 def test_what_training_saw_is_not_asked(data):
-    contrasts, left = requests(CandidateSettings(), [data], 3)
+    contrasts, left = requests(CandidateSettings(), [(data, 3)])
     assert contrasts == suites.load("contrast-dev")
     assert [sample.id for sample in left.samples] == ["left look-alike", "left general"]
 
 
 def test_what_one_candidate_learned_is_asked_of_none(data, tmp_path):
     other = dataset(tmp_path / "other", [row("left general", "sft")])
-    _, left = requests(CandidateSettings(), [data, other], 3)
+    _, left = requests(CandidateSettings(), [(data, 3), (other, 5)])
+    assert [sample.id for sample in left.samples] == ["left look-alike"]
+
+
+def test_a_candidate_that_asks_for_more_pairs_learned_more(data):
+    _, left = requests(CandidateSettings(), [(data, 3), (data, 4)])
+    assert [sample.id for sample in left.samples] == ["left look-alike"]
+
+
+def test_the_same_words_under_another_name_are_the_same_request(data, tmp_path):
+    other = dataset(tmp_path / "other", [{**row("invented-7", "sft"), "prompt": "Tell me of left general"}])
+    _, left = requests(CandidateSettings(), [(data, 3), (other, 0)])
     assert [sample.id for sample in left.samples] == ["left look-alike"]
 
 
 def test_everyday_requests_come_first(data):
-    _, left = requests(CandidateSettings(everyday=1), [data], 3)
+    _, left = requests(CandidateSettings(everyday=1), [(data, 3)])
     assert [sample.id for sample in left.samples] == ["left general"]
 
 
 def test_training_must_leave_something(tmp_path):
     data = dataset(tmp_path / "data", [row("learned", "sft")])
     with pytest.raises(DataError, match="left no harmless request over"):
-        requests(CandidateSettings(), [data], 3)
+        requests(CandidateSettings(), [(data, 3)])
 
 
 def test_the_held_out_half_is_never_looked_at():
