@@ -19,8 +19,9 @@ class Bundle(NamedTuple):
 
 
 def finished(runs: Path = RUNS) -> list[Path]:
-    """Return the int4 models of the cycles under a folder, the newest first."""
-    models = [path for path in runs.glob("*/int4") if (path / artifact.MANIFEST).exists()]
+    """Return the int4 models of the cycles under a folder, of those one after another too, the newest first."""
+    found = (path for depth in ("*/int4", "*/*/int4") for path in runs.glob(depth))
+    models = [path for path in found if (path / artifact.MANIFEST).exists()]
     return sorted(models, key=lambda path: (path / artifact.MANIFEST).stat().st_mtime, reverse=True)
 
 

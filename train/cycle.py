@@ -78,7 +78,8 @@ def cycle(recipe: CycleRecipe, out: Path, before: Path | None = None) -> Artifac
     `before` is the folder of the cycle before it, whose attacks its own are compared with.
     """
     planned = stages(recipe, out, before)
-    fetch_all(recipe)
+    for candidate in _candidates(recipe, out):
+        fetch_all(candidate.recipe)
     clock = _Clock(recipe.expected_seconds, [stage.name for stage in planned])
     made = None
     for number, stage in enumerate(planned, 1):
@@ -234,7 +235,7 @@ def _guard_stages(recipe: CycleRecipe, held_out: Sequence[Suite], out: Path) -> 
 
 
 class _Clock:
-    """Estimates what is left from how this machine compares with the one the recipe was measured on."""
+    """Estimates what is left from how this machine compares with the one the recipe was measured on, where all is known."""
 
     def __init__(self, expected: Mapping[str, int], names: list[str]) -> None:
         self._expected = expected
@@ -242,9 +243,11 @@ class _Clock:
         self._spent = self._planned = 0.0
 
     def left(self, name: str) -> str:
-        rest = sum(self._expected.get(n, 0) for n in self._names[self._names.index(name) :])
+        rest = self._names[self._names.index(name) :]
+        if not all(each in self._expected for each in rest):
+            return ""
         pace = self._spent / self._planned if self._planned else 1.0
-        return f", about {max(1, round(rest * pace / 60))} min left" if rest else ""
+        return f", about {max(1, round(sum(map(self._expected.__getitem__, rest)) * pace / 60))} min left"
 
     def passed(self, name: str, made: Artifact, *, counts: bool) -> None:
         if counts and name in self._expected:

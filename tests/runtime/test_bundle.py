@@ -27,6 +27,13 @@ def test_without_a_name_the_newest_cycle_is_taken(tmp_path):
     assert find_bundle(None, None, tmp_path) == newest
 
 
+def test_a_cycle_of_several_is_found_too(tmp_path):
+    cycle(tmp_path / "old", age=100)
+    cycle(tmp_path / "release" / "1", age=50)
+    newest = cycle(tmp_path / "release" / "2")
+    assert find_bundle(None, None, tmp_path) == newest
+
+
 def test_an_unfinished_cycle_is_not_taken(tmp_path):
     done = cycle(tmp_path / "old", age=100)
     (tmp_path / "new" / "int4").mkdir(parents=True)
