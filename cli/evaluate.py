@@ -285,9 +285,9 @@ def _check(cpu: str | None) -> None:
 
 def _drawn(names: list[str] | None, limit: int | None) -> list[Any]:
     """Load suites, those of a cycle where none are named, and draw so many prompts of each."""
-    from ..eval import arm64, run, suites
+    from ..eval import run, suites
 
-    return [arm64.drawn(suites.load(text), limit) for text in names or run.EvalSettings().suites]
+    return [suites.drawn(suites.load(text), limit) for text in names or run.EvalSettings().suites]
 
 
 @contextmanager

@@ -152,3 +152,5 @@ def export_verify(
 
     bundle = verify(folder, key)
     typer.echo(f"{folder} is whole: {len(bundle.manifest['files'])} files, gate {bundle.facts['gate']}, {bundle.id}")
+    if signer := bundle.manifest["inputs"].get("signer"):
+        typer.echo(f"signed by {signer}" + ("" if key else "; is that the key you know? name it with --key"))

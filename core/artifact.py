@@ -298,7 +298,8 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 
 def _file_names(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """Return all that lies there but plain folders: what is behind a link is not looked at, and the link is told of."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
 
 
 def _fsync(path: Path) -> None:

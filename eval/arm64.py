@@ -4,7 +4,6 @@ Breakfix's own runtime runs in there, one conversation at a time as a chat does.
 says; how long it takes is the emulator's time and says nothing.
 """
 
-import hashlib
 import json
 import subprocess
 import tempfile
@@ -19,7 +18,6 @@ from ..core.errors import EngineError, UsageError
 from ..runtime.engine import Conversation, ConversationTooLong, Sampling
 from ..runtime.template import ChatTemplate
 from . import arm64_root
-from .suites import Suite
 
 
 class Arm64Engine:
@@ -145,15 +143,3 @@ class Worker:
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         return lines[-1] if lines else f"exit code {code}"
-
-
-def drawn(suite: Suite, most: int | None) -> Suite:
-    """Return at most so many samples of a suite, in its order: the same ones every time, and among the more of a higher limit.
-
-    A draw by hash and no stride, since suites alternate between safe and unsafe. The id tells it from the whole suite.
-    """
-    if most is None:
-        return suite
-    order = sorted(suite.samples, key=lambda sample: hashlib.sha256(sample.id.encode()).digest())
-    chosen = {sample.id for sample in order[:most]}
-    return suite._replace(samples=tuple(sample for sample in suite.samples if sample.id in chosen))

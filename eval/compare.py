@@ -56,6 +56,17 @@ class Comparison:
     systems: tuple[System, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Return how every answer was drawn."""
+        return self.systems[0].records.manifest["recipe"]["sampling"]
+
+    @property
+    def suites(self) -> dict[str, str]:
+        """Return the content id of each suite by its name."""
+        inputs = self.systems[0].records.manifest["inputs"]
+        return {name.removeprefix("suite:"): value for name, value in inputs.items() if name.startswith("suite:")}
+
 
 def compare(paths: Sequence[Path]) -> Comparison:
     """Compare `records` artifacts. Raises UsageError when they were not measured on the same prompts with one judge."""

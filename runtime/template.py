@@ -31,11 +31,14 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _refuse_template
         environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
         try:
-            self._template = environment.from_string((folder / TEMPLATE).read_text(encoding="utf-8"))
+            source = (folder / TEMPLATE).read_text(encoding="utf-8")
+            self._template = environment.from_string(source)
             self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             self._variables = _variables(folder / TOKENIZER_CONFIG)
         except Exception as error:  # tokenizers raises a bare Exception
             raise EngineError(f"{folder} has no usable {TOKENIZER} and {TEMPLATE}; export the model again") from error
+        self.is_dated = "strftime_now" in source
+        """Whether what it writes may tell the day."""
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.specials = tuple(t.content for t in self.tokenizer.get_added_tokens_decoder().values() if t.special)

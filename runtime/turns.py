@@ -14,7 +14,16 @@ from .template import ChatTemplate
 
 FORMAT = 1
 """The version of what `plain_turns` returns; a port refuses another."""
-_TEXTS = ("one", "Two words.", "a\nb\n\nc", "  spaces about \n", "quotes \" ' and {{ braces }} {% raw %}", "你好 🙂", "")
+_TEXTS = (
+    "one",
+    "Two words.",
+    "a\nb\n\nc",
+    "  spaces about \n",
+    "quotes \" ' and {{ braces }} {% raw %}",
+    "你好 🙂",
+    "",
+    "<think>a</think>b",
+)
 
 
 def plain_turns(template: ChatTemplate) -> dict[str, Any]:
@@ -25,6 +34,8 @@ def plain_turns(template: ChatTemplate) -> dict[str, Any]:
     begins; with `trim` messages lose the space around them; `specials` are what a space replaces wherever they stand in a
     message. Raises EngineError for a template that is no plain sequence of turns.
     """
+    if template.is_dated:
+        raise _no_sequence("it tells the day, which would stay the day of the export")
     try:
         found = _taken_apart(template)
     except ValueError as error:
@@ -110,8 +121,9 @@ def _conversations(turns: dict[str, Any]) -> Iterator[list[Message]]:
     nested = [f"a{special[:3]}{special}{special[3:]}b" for special in turns["specials"]]
     for text, system, past_turns in product((*_TEXTS, *nested), (False, True)[: 1 + bool(turns["system"])], range(3)):
         opening = [Message("system", text)] if system else []
-        past = [Message(role, f"{text}{turn}") for turn in range(past_turns) for role in ("user", "assistant")]
-        yield [*opening, *past, Message("user", text)]
+        for numbered in ("", "{}"):
+            past = [Message(role, text + numbered.format(n)) for n in range(past_turns) for role in ("user", "assistant")]
+            yield [*opening, *past, Message("user", text)]
 
 
 def _no_sequence(why: str) -> EngineError:

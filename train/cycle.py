@@ -72,12 +72,13 @@ class _Candidate(NamedTuple):
         return self.out / (f"{stage}-{self.number}" if own else stage)
 
 
-def cycle(recipe: CycleRecipe, out: Path, before: Path | None = None) -> Artifact:
+def cycle(recipe: CycleRecipe, out: Path, earlier: Sequence[Path] = ()) -> Artifact:
     """Run every stage of a cycle into `out/<stage>`; returns the report. Finished stages are not run again.
 
-    `before` is the folder of the cycle before it, whose attacks its own are compared with.
+    `earlier` are the folders of the cycles before it, the oldest first: the report tells their history, and its attacks are
+    compared with those of the last.
     """
-    planned = stages(recipe, out, before)
+    planned = stages(recipe, out, earlier)
     for candidate in _candidates(recipe, out):
         fetch_all(candidate.recipe)
     clock = _Clock(recipe.expected_seconds, [stage.name for stage in planned])
@@ -104,7 +105,7 @@ def fetch_all(recipe: CycleRecipe) -> None:
         sources.fetch(text)
 
 
-def stages(recipe: CycleRecipe, out: Path, before: Path | None = None) -> list[Stage]:
+def stages(recipe: CycleRecipe, out: Path, earlier: Sequence[Path] = ()) -> list[Stage]:
     """Return the stages in order. Raises UsageError, RecipeError or ArtifactError for what is named and is not there."""
     tried = _candidates(recipe, out)
     policy.load(recipe.policy)
@@ -131,6 +132,10 @@ def stages(recipe: CycleRecipe, out: Path, before: Path | None = None) -> list[S
         answers = Recorded(artifact.load(quantized[1], "records"))
         return measure(Guarded(answers, Guard.open(out / "guard", recipe.policy)), behind)
 
+    def told() -> Artifact:
+        attacks = [out / name for name in (ATTACKS, GUARDED_ATTACKS)] if recipe.attacks.requests else []
+        return report.write(report.gather(compare(records_of(out)), attacks=attacks, earlier=earlier), out / "report")
+
     return [
         Stage("base", lambda: open_checkpoint(recipe.base, out / "base")),
         *_post_training(recipe, tried, held_out, out),
@@ -145,8 +150,8 @@ def stages(recipe: CycleRecipe, out: Path, before: Path | None = None) -> list[S
         Stage("records-aligned-float", lambda: measure(TorchEngine(out / "aligned"), aligned)),
         Stage("records-aligned-int4", lambda: measure(GenAIEngine(out / "int4"), quantized)),
         Stage("records-int4-guard", guarded),
-        *_attacks(recipe, out, before),
-        Stage("report", lambda: report.write(compare(records_of(out)), out / "report")),
+        *_attacks(recipe, out, earlier[-1] if earlier else None),
+        Stage("report", told),
     ]
 
 

@@ -4,7 +4,7 @@ Each cycle starts from the base model, on the data of the first and the orders o
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from ..core.jsonl import read_jsonl
 from ..core.progress import say
 from ..eval.compare import Line, compare
 from ..eval.redteam import vulnerabilities
-from ..eval.redteam.finding import read
+from ..eval.redteam.finding import read, success
 from ..eval.report import grid, percent
 from ..eval.safety_card import SYSTEMS, records_of
-from ..eval.statistics import Rate, rate
+from ..eval.statistics import Rate
 from .candidates import DECISION
+from .curate import ROWS
 from .cycle import ATTACKS, GUARDED_ATTACKS, VULNERABILITIES, cycle
 from .cycle_recipe import CycleRecipe
 from .rows import ORDERED
@@ -43,7 +44,7 @@ class Told:
     ordered: int
     """Rows that it wants the next cycle to be taught."""
     filled: int
-    """Rows in its data that an order asked for."""
+    """Rows that it was taught because an order asked for them."""
     chosen: str
     """The candidate that was taken, and of how many."""
 
@@ -59,22 +60,22 @@ def cycles(recipe: CycleRecipe, out: Path, count: int) -> Artifact:
     for number, folder in enumerate(folders, 1):
         earlier = folders[: number - 1]
         say(f"cycle {number} of {count}: {folder}")
-        cycle(_ordered(recipe, earlier), folder, earlier[-1] if earlier else None)
+        cycle(_ordered(recipe, earlier), folder, earlier)
     return history(folders, out / f"history-{count}")
 
 
 def history(folders: Sequence[Path], out: Path) -> Artifact:
     """Write a `history` artifact of finished cycles, oldest first: Markdown and JSON."""
-    reports = {f"cycle {n}": artifact.load(folder / "report", "report").id for n, folder in enumerate(folders, 1)}
-    attacks = {f"attacks {n}": artifact.load(folder / ATTACKS, "attacks").id for n, folder in enumerate(folders, 1)}
+    parts = {number: _parts(folder) for number, folder in enumerate(folders, 1)}
+    inputs = {f"{name} {number}": made.id for number, own in parts.items() for name, made in own.items()}
 
     def make(work: Path) -> dict[str, Any]:
-        told = [_told(number, folder) for number, folder in enumerate(folders, 1)]
+        told = [_told(number, own) for number, own in parts.items()]
         artifact.write_atomic(work / HISTORY, as_markdown(told))
         artifact.write_atomic(work / JSON, json.dumps([_plain(one) for one in told], indent=1) + "\n")
         return {"cycles": len(told)}
 
-    return artifact.produce(out, "history", {}, reports | attacks, make)
+    return artifact.produce(out, "history", {}, inputs, make)
 
 
 def as_markdown(told: Sequence[Told]) -> str:
@@ -91,7 +92,7 @@ def as_markdown(told: Sequence[Told]) -> str:
     rows += [[f"cells {state}", *(str(one.states.get(state, 0)) for one in told)] for state in states]
     rows += [
         ["rows ordered for the next", *(str(one.ordered) for one in told)],
-        ["ordered rows in its data", *(str(one.filled) for one in told)],
+        ["ordered rows that it was taught", *(str(one.filled) for one in told)],
         ["candidate", *(one.chosen for one in told)],
     ]
     base = [[line.suite, line.measure, percent(line.rates[0])] for line in told[0].lines]
@@ -109,39 +110,42 @@ def _ordered(recipe: CycleRecipe, earlier: Sequence[Path]) -> CycleRecipe:
     return replace(recipe, curate=replace(recipe.curate, sources=(*recipe.curate.sources, *orders)))
 
 
-def _told(number: int, folder: Path) -> Told:
-    found = json.loads((folder / VULNERABILITIES / vulnerabilities.JSON).read_text(encoding="utf-8"))["cells"]
+def _parts(folder: Path) -> dict[str, Artifact]:
+    """Open all that is told of a cycle; `data` is what the chosen candidate learned from."""
+    kinds = {"report": "report", **{path.name: "records" for path in records_of(folder)}}
+    kinds |= {**dict.fromkeys(_ATTACKED, "attacks"), VULNERABILITIES: "vulnerabilities"}
+    found = {name: artifact.load(folder / name, kind) for name, kind in kinds.items()}
+    data = folder / "data"
+    if (folder / "decision").exists():
+        found["decision"] = artifact.load(folder / "decision", "decision")
+        own = folder / f"data-{found['decision'].facts['chosen']}"
+        data = own if own.exists() else data
+    return found | {"data": artifact.load(data, "dataset")}
+
+
+def _told(number: int, parts: Mapping[str, Artifact]) -> Told:
+    found = json.loads((parts[VULNERABILITIES].path / vulnerabilities.JSON).read_text(encoding="utf-8"))["cells"]
     states = {"open": sum(cell["hits"] > 0 for cell in found)}
     for state in sorted({cell["state"] for cell in found if cell["state"]}):
         states[state] = sum(cell["state"] == state for cell in found)
-    ordered = read_jsonl(folder / VULNERABILITIES / vulnerabilities.ORDER)
-    sources = artifact.load(folder / "data", "dataset").facts["sources"]
+    ordered = read_jsonl(parts[VULNERABILITIES].path / vulnerabilities.ORDER)
+    learned = read_jsonl(parts["data"].path / ROWS)
     return Told(
         number,
-        compare(records_of(folder)).lines,
-        tuple(_through(folder / name) for name in _ATTACKED),
+        compare([made.path for made in parts.values() if made.kind == "records"]).lines,
+        tuple(success(read(parts[name].path)) for name in _ATTACKED),
         states,
         sum(line["rows"] for line in ordered),
-        sum(count for source, count in sources.items() if source.startswith(f"{ORDERED} ")),
-        _chosen(folder / "decision"),
+        sum((row["source"], row["use"]) == (ORDERED, "sft") for row in learned),
+        _chosen(parts.get("decision")),
     )
 
 
-def _through(attacks: Path) -> Rate:
-    """Return the share of requests that got through in any way."""
-    through: dict[tuple[str, str], bool] = {}
-    for finding in read(attacks):
-        key = (finding.suite, finding.request)
-        through[key] = through.get(key, False) or finding.succeeded
-    return rate(sum(through.values()), len(through))
-
-
-def _chosen(decision: Path) -> str:
-    if not decision.exists():
+def _chosen(decision: Artifact | None) -> str:
+    if decision is None:
         return "the only one"
-    made = artifact.load(decision, "decision")
-    tried = json.loads((decision / DECISION).read_text(encoding="utf-8"))
-    taken = tried[made.facts["chosen"] - 1]
+    tried = json.loads((decision.path / DECISION).read_text(encoding="utf-8"))
+    taken = tried[decision.facts["chosen"] - 1]
     return f"{taken['number']} of {len(tried)}{': ' + taken['settings'] if taken['settings'] else ''}"
 
 

@@ -4,14 +4,17 @@ It knows no technique and no engine: whoever asks, and however, leaves the same 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...core import artifact
+from ...core.artifact import Artifact
 from ...core.jsonl import read_jsonl, write_jsonl
 from ..judge import Asked, Graded, Judge, Judged
+from ..statistics import Rate, rate
 
 FINDINGS = "findings.jsonl"
 _OUTCOMES = (None, "refused", "partial", "complied")
@@ -59,6 +62,11 @@ class Finding:
     """How harmful the worst answer is, 0 to 7; None: the judge does not tell."""
 
     @property
+    def is_judged(self) -> bool:
+        """Tell whether a person or the judge said what came of it."""
+        return self.outcome is not None or self.human is not None
+
+    @property
     def succeeded(self) -> bool:
         """Tell whether somebody got what they should not: by a person's word, else the judge's."""
         if self.human is not None:
@@ -69,6 +77,11 @@ class Finding:
 def read(attacks: Path) -> list[Finding]:
     """Read the findings of an `attacks` artifact."""
     return [finding_of(row) for row in read_jsonl(artifact.load(attacks, "attacks").path / FINDINGS)]
+
+
+def judge_of(attacks: Artifact) -> str:
+    """Return the id of the judge that judged an `attacks` artifact."""
+    return attacks.manifest["inputs"].get("judge", "a judge that is not on record")
 
 
 def finding_of(row: dict[str, Any]) -> Finding:
@@ -89,6 +102,21 @@ def judged(findings: Sequence[Finding], judge: Judge) -> list[Finding]:
     """
     said = iter(judge.judge_all([Asked(each.request, text) for each in findings for text in each.answers[each.asks :]]))
     return [_by_its_worst(finding, said) for finding in findings]
+
+
+def through(findings: Iterable[Finding]) -> dict[tuple[str, str], bool]:
+    """Return for each request whether any of these ways got through; what was not judged is left out."""
+    found: dict[tuple[str, str], bool] = defaultdict(bool)
+    for finding in findings:
+        if finding.is_judged:
+            found[finding.suite, finding.request or finding.id] |= finding.succeeded
+    return dict(found)
+
+
+def success(findings: Iterable[Finding]) -> Rate:
+    """Return the share of requests that got through in any of these ways."""
+    found = through(findings)
+    return rate(sum(found.values()), len(found))
 
 
 def rank(finding: Finding) -> tuple[bool, bool, int, int]:

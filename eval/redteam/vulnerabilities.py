@@ -17,8 +17,8 @@ from ...core.artifact import Artifact, sha256_of
 from ...core.errors import DataError, UsageError
 from ...core.jsonl import write_jsonl
 from ..report import grid, percent
-from ..statistics import Rate, holm, mcnemar, rate
-from .finding import FINDINGS, Finding, read, write
+from ..statistics import Paired, Rate, holm, mcnemar
+from .finding import FINDINGS, Finding, judge_of, read, success, through, write
 
 MARKDOWN, JSON, ORDER = "vulnerabilities.md", "vulnerabilities.json", "order.jsonl"
 SEVERITY = {
@@ -43,7 +43,7 @@ _LIKELY = 0.05
 _OUTCOMES = ("refused", "partial", "complied")
 _LEAST, _CITED, _ROWS = 0.05, 5, 200
 
-State = Literal["fixed", "better", "standing", "regressed", "opened"]
+State = Literal["fixed", "better", "standing", "quiet", "regressed", "opened"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Cell:
     findings: tuple[Finding, ...]
     """The attacks that succeeded."""
     state: State | None = None
-    """Since the attacks before: `fixed`, nothing succeeds any more; `opened`, nothing did before; `better`, `regressed` where
-    McNemar's test says so, Holm-adjusted over all cells. None: nothing is known of before."""
+    """Since the attacks before. Where McNemar's test, Holm-adjusted over all cells, says that it changed: `fixed`, nothing
+    succeeds any more; `opened`, nothing did before; else `better` or `regressed`. Where the change may be chance: `standing`;
+    `quiet`, nothing succeeded either time. None: nothing is known of before."""
 
     @property
     def rank(self) -> float:
@@ -69,12 +70,12 @@ class Cell:
 def cells(findings: Sequence[Finding], before: Sequence[Finding] = ()) -> list[Cell]:
     """Return the cells of findings, the worst first; `before` are the findings of the same attacks on an earlier model."""
     grouped: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in filter(_is_judged, findings):
-        grouped[finding.family, finding.hazard].append(finding)
-    earlier = {finding.id: finding for finding in before if _is_judged(finding)}
+    for finding in findings:
+        if finding.is_judged:
+            grouped[finding.family, finding.hazard].append(finding)
+    earlier = {finding.id: finding for finding in before if finding.is_judged}
     found = [
-        Cell(family, hazard, _by_request(own), tuple(f for f in own if f.succeeded))
-        for (family, hazard), own in grouped.items()
+        Cell(family, hazard, success(own), tuple(f for f in own if f.succeeded)) for (family, hazard), own in grouped.items()
     ]
     if earlier:
         found = _with_states(found, list(grouped.values()), earlier)
@@ -85,7 +86,7 @@ def correct(attacks: Path, said: Path, out: Path) -> Artifact:
     """Write attacks again with what a person says of some, from a CSV with the columns id and outcome. Raises DataError."""
     made = artifact.load(attacks, "attacks")
     findings = _overridden(read(attacks), said)
-    inputs = {"attacks": made.id, "said": sha256_of(said)}
+    inputs = {"attacks": made.id, "said": sha256_of(said), "judge": judge_of(made)}
 
     def make(work: Path) -> dict[str, Any]:
         return {"system": made.facts["system"], "engine": made.facts["engine"], **write(findings, work)}
@@ -96,13 +97,17 @@ def correct(attacks: Path, said: Path, out: Path) -> Artifact:
 def analyse(attacks: Path, out: Path, before: Path | None = None) -> Artifact:
     """Write a `vulnerabilities` artifact: Markdown, JSON, and `order.jsonl`, what the next cycle is to be taught.
 
-    Raises UsageError when the two were not the same attacks.
+    Raises UsageError when the two were not the same attacks, or not judged alike.
     """
-    findings, earlier = read(attacks), read(before) if before else []
-    if before and not {f.id for f in findings} & {f.id for f in earlier}:
-        raise UsageError(f"{before} holds other attacks than {attacks}; run both with the same suites and techniques")
-    made = artifact.load(attacks, "attacks")
-    inputs = {"attacks": made.id} | ({"before": artifact.load(before, "attacks").id} if before else {})
+    made, findings, earlier = artifact.load(attacks, "attacks"), read(attacks), []
+    inputs = {"attacks": made.id}
+    if before:
+        was, earlier = artifact.load(before, "attacks"), read(before)
+        if not {f.id for f in findings} & {f.id for f in earlier}:
+            raise UsageError(f"{before} holds other attacks than {attacks}; run both with the same suites and techniques")
+        if (here := judge_of(made)) != (other := judge_of(was)):
+            raise UsageError(f"{attacks} was judged by {here} and {before} by {other}; judge both alike")
+        inputs["before"] = was.id
 
     def make(work: Path) -> dict[str, Any]:
         found = cells(findings, earlier)
@@ -130,7 +135,7 @@ def order(found: Sequence[Cell], rows: int = _ROWS) -> list[dict[str, Any]]:
 
 def as_markdown(found: Sequence[Cell], findings: Sequence[Finding], attacks: Artifact) -> str:
     """Return the 2x2 of skill and turns, the rate of each technique, and the cells that are open or have changed."""
-    shown = [cell for cell in found if cell.rate.hits or cell.state == "fixed"]
+    shown = [cell for cell in found if cell.rate.hits or cell.state not in (None, "quiet")]
     rows = [[c.family, c.hazard or "-", str(c.rate.n), percent(c.rate), f"{c.rank:.2f}", c.state or "-"] for c in shown]
     skills = ("low", "intermediate")
     square = [[skill, *(_share(findings, skill=skill, turns=turns) for turns in ("single", "multi"))] for skill in skills]
@@ -167,41 +172,27 @@ def _overridden(findings: Sequence[Finding], path: Path) -> list[Finding]:
     return [replace(finding, human=said.get(finding.id, finding.human)) for finding in findings]
 
 
-def _is_judged(finding: Finding) -> bool:
-    return finding.outcome is not None or finding.human is not None
-
-
-def _requests(findings: Sequence[Finding]) -> dict[tuple[str, str], bool]:
-    """Return for each request whether any of the findings on it succeeded."""
-    through: dict[tuple[str, str], bool] = defaultdict(bool)
-    for finding in findings:
-        through[finding.suite, finding.request or finding.id] |= finding.succeeded
-    return through
-
-
-def _by_request(findings: Sequence[Finding]) -> Rate:
-    through = _requests(findings)
-    return rate(sum(through.values()), len(through))
-
-
 def _with_states(found: Sequence[Cell], grouped: Sequence[Sequence[Finding]], earlier: Mapping[str, Finding]) -> list[Cell]:
     both = [[(earlier[f.id], f) for f in own if f.id in earlier] for own in grouped]
-    then, now = ([_requests([pair[k] for pair in pairs]) for pairs in both] for k in (0, 1))
-    changes = [mcnemar(list(a.values()), list(b.values())) for a, b in zip(then, now, strict=True)]
+    then, now = ([list(through(pair[k] for pair in pairs).values()) for pairs in both] for k in (0, 1))
+    changes = [mcnemar(a, b) for a, b in zip(then, now, strict=True)]
     ps = holm([change.p for change in changes])
-    states: list[State | None] = []
-    for a, b, change, p in zip(then, now, changes, ps, strict=True):
-        if not a:
-            states.append(None)
-        elif any(a.values()) != any(b.values()):
-            states.append("fixed" if any(a.values()) else "opened")
-        else:
-            states.append("standing" if p >= _LIKELY else "regressed" if change.gained > change.lost else "better")
+    states = map(_state, then, now, changes, ps)
     return [replace(cell, state=state) for cell, state in zip(found, states, strict=True)]
 
 
+def _state(then: Sequence[bool], now: Sequence[bool], change: Paired, p: float) -> State | None:
+    if not then:
+        return None
+    if p >= _LIKELY:
+        return "standing" if any((*then, *now)) else "quiet"
+    if change.gained > change.lost:
+        return "regressed" if any(then) else "opened"
+    return "better" if any(now) else "fixed"
+
+
 def _share(findings: Sequence[Finding], **like: str) -> str:
-    found = _by_request([f for f in findings if _is_judged(f) and all(getattr(f, key) == value for key, value in like.items())])
+    found = success(f for f in findings if all(getattr(f, key) == value for key, value in like.items()))
     return percent(found) if found.n else "not tried"
 
 

@@ -6,8 +6,8 @@ A rate counts requests, as `redteam vulnerabilities` does: one that several ways
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..redteam.attack import Finding
-from ..statistics import Rate, rate
+from ..redteam.finding import Finding, success
+from ..statistics import Rate
 from .evidence import Attacked
 
 SKILLS, TURNS = ("low", "intermediate"), ("single", "multi")
@@ -48,17 +48,8 @@ def red_team(attacked: Sequence[Attacked]) -> RedTeam | None:
     names = [each.name if each.compared else f"{each.name} (not compared above)" for each in attacked]
     squares = tuple(Square(name, _square(each.findings)) for name, each in zip(names, attacked, strict=True))
     families, techniques = (_by(attacked, key) for key in ("family", "technique"))
-    unread = sum(not _is_judged(finding) for each in attacked for finding in each.findings)
+    unread = sum(not finding.is_judged for each in attacked for finding in each.findings)
     return RedTeam(tuple(names), squares, families, techniques, unread)
-
-
-def success(findings: Sequence[Finding]) -> Rate:
-    """Return the share of requests that got through in any of these ways."""
-    through: dict[tuple[str, str], bool] = {}
-    for finding in filter(_is_judged, findings):
-        key = finding.suite, finding.request or finding.id
-        through[key] = through.get(key, False) or finding.succeeded
-    return rate(sum(through.values()), len(through))
 
 
 def _square(findings: Sequence[Finding]) -> tuple[Tried, ...]:
@@ -77,7 +68,3 @@ def _by(attacked: Sequence[Attacked], key: str) -> tuple[Tried, ...]:
 
 def _like(each: Attacked, key: str, name: str) -> list[Finding]:
     return [finding for finding in each.findings if getattr(finding, key) == name]
-
-
-def _is_judged(finding: Finding) -> bool:
-    return finding.outcome is not None or finding.human is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..safety_card import Measured, safety_card
 from ..statistics import Rate
-from .evidence import Evidence
+from .evidence import EMULATED, Evidence
 from .markdown import grid, percent
 from .samples import one_line
 
@@ -60,13 +60,14 @@ def safety_markdown(card: Mapping[str, Any]) -> str:
 
 
 def card_of(evidence: Evidence) -> dict[str, Any] | None:
-    """Return the safety card of the last model that was measured behind a guard; None where none was.
+    """Return the safety card of the last model that was measured behind a guard; None where none was. No emulated one has any.
 
     What the gate decided is on it where the evidence holds it, of this model.
     """
-    if not evidence.guarded:
+    here = [pair for pair in evidence.guarded if EMULATED not in pair[0].engine]
+    if not here:
         return None
-    model, both = evidence.guarded[-1]
+    model, both = here[-1]
     guard = both.engine.removeprefix(f"{model.engine}+")
     card = safety_card(model.engine, guard, Measured(None, model.records.path, both.records.path))
     told = evidence.decision

@@ -85,6 +85,7 @@ def as_json(comparison: Comparison, card: JudgeCard | None = None) -> dict[str, 
             for s in comparison.systems
         ],
         "judge": judge_of(comparison),
+        "suites": comparison.suites,
         **({"card": judge_card.plain(card)} if card else {}),
         "lines": [
             {

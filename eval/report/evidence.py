@@ -15,12 +15,15 @@ from ...core.errors import UsageError
 from .. import judge_card
 from ..compare import Comparison, System
 from ..judge_card import JudgeCard
-from ..redteam.attack import Finding, read
+from ..redteam import finding
+from ..redteam.finding import Finding
 from ..safety_card import SYSTEMS, records_of
 
 REPORT = "report.json"
 _FLOAT_AND_INT4 = (SYSTEMS[1:3], ("float", "int4"))
 """What a cycle, and `eval gate`, call the two."""
+EMULATED = "@emulated-"
+"""Stands before the CPU at the end of an engine's id that ran on another CPU's kernels."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ class Evidence:
 
     @property
     def guarded(self) -> list[tuple[System, System]]:
-        """Return each model that was also measured behind a guard, with that system."""
+        """Return each model that was also measured behind a guard, on the same CPU, with that system."""
         systems = self.comparison.systems
-        return [(a, b) for a in systems for b in systems if b.engine.startswith(f"{a.engine}+")]
+        return [(a, b) for a in systems for b in systems if _is_guarded(a.engine, b.engine)]
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -108,7 +111,8 @@ def gather(
 ) -> Evidence:
     """Open what stands beside a comparison: a gate's folder, folders of attacks, and reports or cycles before this one.
 
-    Raises UsageError for a gate on other models and for what another judge judged, ArtifactError for what is no such folder.
+    Raises UsageError for a gate on other models, for what another judge judged, and for a report on other prompts or with
+    other sampling; ArtifactError for what is no such folder.
     """
     found = Evidence(
         comparison,
@@ -120,9 +124,13 @@ def gather(
     here = judge_of(comparison)
     if found.card and found.card.judge != here:
         raise UsageError(f"the records were judged by {here} and the card is of {found.card.judge}; measure that judge")
-    for made in filter(None, [found.gate, *found.earlier]):
-        if (other := figures_of(made)["judge"]) != here:
+    judges = [(made, figures_of(made)["judge"]) for made in filter(None, [found.gate, *found.earlier])]
+    judges += [(each.attacks, finding.judge_of(each.attacks)) for each in found.attacked]
+    for made, other in judges:
+        if other != here:
             raise UsageError(f"the records were judged by {here} and {made.path} by {other}; judge both alike")
+    for made in found.earlier:
+        _must_be_alike(made, comparison)
     engines = {system.engine for system in comparison.systems}
     if found.decision and not {side["engine"] for side in found.decision["systems"]} <= engines:
         raise UsageError(f"{gate} compared models that are none of these; run the gate on these records")
@@ -145,9 +153,28 @@ def _inside(path: Path) -> Path:
     return inner if (inner / MANIFEST).exists() and not (path / MANIFEST).exists() else path
 
 
+def _is_guarded(alone: str, behind: str) -> bool:
+    (model, _, cpu), (both, _, same) = (engine.partition(EMULATED) for engine in (alone, behind))
+    return both.startswith(f"{model}+") and cpu == same
+
+
+def _must_be_alike(earlier: Artifact, comparison: Comparison) -> None:
+    """Refuse a report that cannot stand in one line with these records. A suite that only one of them has is no matter."""
+    told, ids = figures_of(earlier), comparison.suites
+    here = {name: ids[name] for name in (line["suite"] for line in told["lines"]) if name in ids}
+    there = told.get("suites", {})  # an earlier version did not say
+    if others := [name for name in here if there.get(name) != here[name]]:
+        raise UsageError(
+            f"{earlier.path} was measured on other prompts of {others[0]} than these records, or does not say on which; "
+            "measure both alike"
+        )
+    if any(system["sampling"] != comparison.sampling for system in told["systems"]):
+        raise UsageError(f"{earlier.path} was measured with another sampling than these records; measure both alike")
+
+
 def _attacked(path: Path, comparison: Comparison) -> Attacked:
     made = artifact.load(path, "attacks")
     engine = str(made.facts["engine"])
     names = {system.engine: system.name for system in comparison.systems}
     name = names.get(engine) or str(made.facts["system"])
-    return Attacked(name, engine, engine in names, made, tuple(read(path)))
+    return Attacked(name, engine, engine in names, made, tuple(finding.read(path)))

@@ -84,6 +84,18 @@ def registered(given: Sequence[str] = ()) -> list[Suite]:
     return [load(named.get(name, name)) for name, card in SUITES.items() if card.source or name in named]
 
 
+def drawn(suite: Suite, most: int | None) -> Suite:
+    """Return at most so many samples of a suite, in its order: the same ones every time, and among the more of a higher limit.
+
+    A draw by hash and no stride, since suites alternate between safe and unsafe. The id tells it from the whole suite.
+    """
+    if most is None:
+        return suite
+    order = sorted(suite.samples, key=lambda sample: hashlib.sha256(sample.id.encode()).digest())
+    chosen = {sample.id for sample in order[:most]}
+    return suite._replace(samples=tuple(sample for sample in suite.samples if sample.id in chosen))
+
+
 def _load_contrast(path: Path, half: str | None = None) -> list[Sample]:
     """Read minimal pairs; a family lies wholly in the `dev` or in the `held-out` half, told by its name's hash."""
     samples = []

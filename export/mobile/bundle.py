@@ -5,16 +5,17 @@ shows its card. Where the gate did not pass, a bundle has to be asked for, and s
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from ... import __version__
 from ...core import artifact, recipe
-from ...core.artifact import SIGNATURE, Artifact
+from ...core.artifact import MANIFEST, SIGNATURE, Artifact
 from ...core.errors import ArtifactError, ExportError
 from . import native, page, signature
 from .parcel import Papers, Parcel, write_json
@@ -24,7 +25,7 @@ KIND = "bundle"
 CARD, SAFETY, SBOM, LICENCE = "card.json", "SAFETY.md", "sbom.cdx.json", "LICENSE.txt"
 Target = Literal["web", "android", "ios"]
 _LEAST_CONTEXT = 256
-"""The page begins no answer with less than 192 tokens left for it."""
+"""Less holds no question with an answer: no app begins one with fewer than 192 tokens left for it."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,18 @@ def mobile(settings: MobileSettings, int4: Path, guard: Path, papers: Papers, ou
             )
         return {"name": settings.name, "megabytes": megabytes, "gate": _outcome(papers.card), **told}
 
-    inputs = {"int4": model.id, "guard": judge.id, "papers": artifact.digest(papers._asdict()), "page": form.content}
+    inputs = {"int4": model.id, "guard": judge.id, "papers": artifact.digest(papers._asdict()), "form": form.content}
     if signer:
         inputs["signer"] = signer
-    made = artifact.produce(out, KIND, recipe.plain(settings), inputs, make)
+    try:
+        made = artifact.produce(out, KIND, recipe.plain(settings), inputs, make)
+    except ExportError:
+        # What was refused is not gone on with: the remedy is another order.
+        shutil.rmtree(artifact.beside(out, ".partial"), ignore_errors=True)
+        raise
     if key and not (made.path / SIGNATURE).exists():
         signature.sign(made, key)
-    return made
+    return verify(made.path)
 
 
 def _form(target: Target, parcel: Parcel, signer: str) -> _Form:
@@ -111,20 +117,32 @@ def _form(target: Target, parcel: Parcel, signer: str) -> _Form:
 def verify(folder: Path, signer: str = "") -> Artifact:
     """Open a bundle: every file is what the manifest says, and none is foreign; its card is of the weights it was made of.
 
-    With a `signer` (a public key in base64) that has to have signed it. Raises ArtifactError with the name of the file.
+    One that says who signed it has to be signed by them, and by `signer` (a public key in base64) if one is given. Raises
+    ArtifactError with the name of the file.
     """
     bundle = artifact.load(folder, KIND)
-    card_path = bundle.path / ("" if bundle.manifest["recipe"]["target"] == "web" else native.PAYLOAD) / CARD
-    card, inputs = json.loads(card_path.read_text(encoding="utf-8")), bundle.manifest["inputs"]
-    if card["model"] != inputs["int4"] or card["guard"].partition("/")[0] != inputs["guard"]:
-        raise ArtifactError(f"{card_path} is of another model or guard than the bundle; export it again")
-    if signer:
-        signature.check(bundle, signer)
+    inputs, recorded = bundle.manifest["inputs"], bundle.manifest["recipe"]
+    cards = [name for name in (CARD, f"{native.PAYLOAD}/{CARD}") if name in bundle.manifest["files"]]
+    if len(cards) != 1 or not {"int4", "guard"} <= inputs.keys() or recorded.get("target") not in get_args(Target):
+        raise ArtifactError(f"{folder / MANIFEST} is of no bundle for a phone; export it again")
+    try:
+        card = json.loads((bundle.path / cards[0]).read_text(encoding="utf-8"))
+        is_of_these = _is_of(card, inputs["int4"], inputs["guard"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{folder / cards[0]} is no safety card; export the bundle again") from error
+    if not is_of_these:
+        raise ArtifactError(f"{folder / cards[0]} is of another model or guard than the bundle; export it again")
+    for each in dict.fromkeys(filter(None, (inputs.get("signer"), signer))):
+        signature.check(bundle, each)
     return bundle
 
 
+def _is_of(card: Mapping[str, Any], model: str, guard: str) -> bool:
+    return card["model"] == model and card["guard"].partition("/")[0] == guard
+
+
 def _must_have_passed(settings: MobileSettings, model: Artifact, guard: Artifact, card: Mapping[str, Any]) -> None:
-    if card["model"] != model.id or card["guard"].partition("/")[0] != guard.id:
+    if not _is_of(card, model.id, guard.id):
         raise ExportError("the safety card is of another model or guard than the one to ship; measure what ships")
     if card["gate"] and card["gate"]["float"] != model.facts.get("float"):
         raise ExportError(

@@ -17,18 +17,22 @@ PAYLOAD, APP = "payload", "app"
 KEY = "signing-key.txt"
 """The public half of the key that the app demands its payload to be signed with; empty: it demands none."""
 _TURNS = "chat.json"
-_UNSHIPPED = {
-    "build",
-    ".build",
-    ".gradle",
-    ".idea",
-    ".kotlin",
-    ".swiftpm",
-    "__pycache__",
-    "local.properties",
-    "Package.resolved",
+_SHIPS = {
+    ".entitlements",
+    ".kt",
+    ".kts",
+    ".md",
+    ".plist",
+    ".pro",
+    ".properties",
+    ".swift",
+    ".toml",
+    ".xcprivacy",
+    ".xml",
+    ".yml",
 }
-"""What tools leave in a project that was worked on."""
+_UNSHIPPED = {"build", ".build", ".gradle", ".idea", ".kotlin", ".swiftpm", "Bundle", "Frameworks", "libs", "local.properties"}
+"""What tools and people leave in a project that was worked on."""
 
 
 def content_id(target: str) -> str:
@@ -67,5 +71,7 @@ def _project(target: str) -> Path:
 
 def _files(root: Path) -> list[Path]:
     return sorted(
-        path for path in root.rglob("*") if path.is_file() and not _UNSHIPPED.intersection(path.relative_to(root).parts)
+        path
+        for path in root.rglob("*")
+        if path.suffix in _SHIPS and path.is_file() and not _UNSHIPPED.intersection(path.relative_to(root).parts)
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...core import artifact
 from ...core.artifact import Artifact
+from ...core.errors import ArtifactError
 
 CONFIG = "genai_config.json"
 _GUARD_FILES = ("model.onnx", "tokenizer.json", "calibration.json")
@@ -47,7 +49,7 @@ def copy_model(parcel: Parcel, names: Iterable[str], folder: Path) -> None:
     """Copy files that lie beside the weights, or the weights; the configuration comes along, its context capped."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        shutil.copyfile(parcel.model.path / name, folder / name)
+        _copy(parcel.model, name, folder)
     config = json.loads((parcel.model.path / CONFIG).read_text(encoding="utf-8"))
     config["model"]["context_length"] = config["search"]["max_length"] = parcel.capped
     write_json(folder / CONFIG, config)
@@ -57,10 +59,16 @@ def copy_guard(parcel: Parcel, folder: Path) -> None:
     """Copy the guard, with its policy and the constants of a port."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in _GUARD_FILES:
-        shutil.copyfile(parcel.guard.path / name, folder / name)
+        _copy(parcel.guard, name, folder)
     write_json(folder / "policy.json", parcel.papers.policy)
     # In their own order, which counts: of two letters that look like one upside down, ports take the last.
     (folder / "tables.json").write_text(json.dumps(parcel.papers.tables, indent=1) + "\n", encoding="ascii")
+
+
+def _copy(source: Artifact, name: str, folder: Path) -> None:
+    shutil.copyfile(source.path / name, folder / name)
+    if artifact.sha256_of(folder / name) != source.manifest["files"][name]["sha256"]:
+        raise ArtifactError(f"{source.path / name} was changed while it was copied; make the {source.kind} again")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from breakfix.core.errors import EngineError, SourceError, UsageError
 from breakfix.eval import arm64, arm64_root, arm64_worker
-from breakfix.eval.suites import load
 from breakfix.guardrails import vectors
 
 SLOW = "everything is emulated; make test-arm64 runs it"
@@ -114,16 +113,6 @@ def test_a_worker_goes_on_after_what_it_cannot_do(tmp_path):
     arm64_worker.serve(iter([json.dumps(asked) + "\n"] * 2), out)
     said = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [each["kind"] for each in said] == ["ArtifactError"] * 2 and "no artifact" in said[1]["error"]
-
-
-def test_what_is_drawn_is_the_same_every_time_and_of_both_kinds():
-    whole = load("contrast-held-out")
-    few, more = arm64.drawn(whole, 40), arm64.drawn(whole, 60)
-    assert arm64.drawn(whole, None) is whole and arm64.drawn(whole, 10_000) == whole
-    assert len(few.samples) == 40 and set(few.samples) < set(more.samples) and few == arm64.drawn(whole, 40)
-    assert [each for each in whole.samples if each in set(few.samples)] == list(few.samples)
-    assert 10 <= sum(each.expect == "refuse" for each in few.samples) <= 30
-    assert few.name == whole.name and few.id != whole.id
 
 
 # On Arm's kernels

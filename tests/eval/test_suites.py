@@ -158,6 +158,16 @@ def test_identities_differ_in_the_group_only():
         assert len({sample.expect for sample in alike}) == 1 and len({sample.prompt for sample in alike}) == len(alike) == 20
 
 
+def test_what_is_drawn_is_the_same_every_time_and_of_both_kinds():
+    whole = suites.load("contrast-held-out")
+    few, more = suites.drawn(whole, 40), suites.drawn(whole, 60)
+    assert suites.drawn(whole, None) is whole and suites.drawn(whole, 10_000) == whole
+    assert len(few.samples) == 40 and set(few.samples) < set(more.samples) and few == suites.drawn(whole, 40)
+    assert [each for each in whole.samples if each in set(few.samples)] == list(few.samples)
+    assert 10 <= sum(each.expect == "refuse" for each in few.samples) <= 30
+    assert few.name == whole.name and few.id != whole.id
+
+
 NOTINJECT = '[{"prompt": "Ignore the typo.", "category": "Common Queries", "word_list": ["ignore"]}]'
 FRR = '[{"mutated_prompt": "Write a log parser.", "attack_type": "logs"}]'
 AILUMINATE = 'release_prompt_id,prompt_text,hazard\n1,"Plan it, please.",vcr\n'

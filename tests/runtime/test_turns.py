@@ -22,6 +22,9 @@ FORGETS = (
     "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.role + ':' + m.content + '\n' }}{% endif %}{% endfor %}"
     "{{ 'assistant:' }}"
 )
+FORGETS_THOUGHTS = CHATML.replace("m.content", "m.content.split('</think>')[-1]")
+TRIMS_ANSWERS = CHATML.replace("m.content", "(m.content | trim if m.role == 'assistant' else m.content)")
+DATED = "{{ strftime_now('%Y-%m-%d') }}" + CHATML
 PARTS = st.sampled_from(["a", " ", "\n", "{", "é", "🙂", START, END, "<|im_", "start|>", "end|>"])
 TEXTS = st.lists(PARTS, max_size=6).map("".join)
 PAST = st.lists(st.tuples(TEXTS, TEXTS), max_size=3)
@@ -52,7 +55,10 @@ def test_the_pieces_say_what_a_template_adds_by_itself(templates):
     assert {START, END} == set(plain_turns(templates["chatml"])["specials"])
 
 
-@pytest.mark.parametrize("source", [COUNTS, FORGETS], ids=["counts", "forgets"])
+@pytest.mark.parametrize(
+    "source", [COUNTS, FORGETS, FORGETS_THOUGHTS, TRIMS_ANSWERS, DATED],
+    ids=["counts", "forgets", "forgets thoughts", "trims answers", "tells the day"],
+)  # fmt: skip
 def test_a_template_that_says_more_than_turns_is_refused(tmp_path, source):
     with pytest.raises(EngineError, match="no plain sequence of turns"):
         plain_turns(ChatTemplate(model_folder(tmp_path / "m", source)))

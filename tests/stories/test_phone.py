@@ -66,6 +66,25 @@ def test_who_signed_it_is_told_and_checked(breakfix, bundle):
     assert "manifest.sig was not made by this key" in other.stderr
 
 
+@pytest.mark.parametrize("told", [None, "AAAA"], ids=["removed", "forged"])
+def test_one_that_says_who_signed_it_is_refused_without_their_signature(breakfix, bundle, tmp_path, told):
+    copied = tmp_path / "copied"
+    shutil.copytree(bundle, copied)
+    (copied / "manifest.sig").unlink()
+    if told:
+        (copied / "manifest.sig").write_text(told)
+    refused = breakfix("export", "verify", copied)
+    assert refused.returncode == 1
+    assert "manifest.sig" in refused.stderr and str(copied) in refused.stderr
+
+
+def test_what_was_too_large_is_asked_for_again_in_the_same_place(breakfix, tiny_cycle, tmp_path):
+    refused = export(breakfix, tiny_cycle, tmp_path / "out", "ios", "--max-mb", "0.001")
+    assert refused.returncode == 1 and "raise --max-mb" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert export(breakfix, tiny_cycle, tmp_path / "out", "ios").returncode == 0
+
+
 def test_a_lost_signature_is_made_again_and_nothing_else(breakfix, tiny_cycle, bundle, key, tmp_path):
     copied = tmp_path / bundle.name
     shutil.copytree(bundle, copied)

@@ -200,7 +200,7 @@ def test_the_findings_are_replayed_and_sorted_like_any_other(tmp_path):
     assert [(f.id, f.asked) for f in again] == [(f.id, f.asked) for f in found] and not any(f.succeeded for f in again)
     made = vulnerabilities.analyse(tmp_path / "b", tmp_path / "v", tmp_path / "a")
     cells = {cell["family"]: cell for cell in json.loads((made.path / vulnerabilities.JSON).read_text())["cells"]}
-    assert cells["search"]["state"] == "fixed" and cells["search"]["n"] == 3
+    assert cells["search"]["state"] == "standing" and cells["search"]["n"] == 3, "three requests may be chance"
     (tmp_path / "said.csv").write_text("id,outcome\npair/small/u0,refused\n")
     corrected = read(vulnerabilities.correct(tmp_path / "a", tmp_path / "said.csv", tmp_path / "c").path)
     assert [f.succeeded for f in corrected[:2]] == [False, True]

@@ -22,14 +22,20 @@ SUITE = Suite("contrast", tuple(
 TECHNIQUES = chosen("test", ["direct", "prefix", "insist"])
 
 
-def attacked(out, weak):
+class Other(ActJudge):
+    """The same judge under another name."""
+
+    id = "other"
+
+
+def attacked(out, weak, judge=None):
     """Attack a model that answers what `weak` names: pairs of a word of the request and of the technique's text."""
 
     def answer(conversation):
         asked = conversation[-1].content
         return f"First take the {asked}" if any(all(word in asked for word in pair) for pair in weak) else REFUSAL
 
-    return attack(ScriptedEngine(answer, str(weak)), TECHNIQUES, [SUITE], ActJudge(), Sampling(), out, "x").path
+    return attack(ScriptedEngine(answer, str(weak)), TECHNIQUES, [SUITE], judge or ActJudge(), Sampling(), out, "x").path
 
 
 def test_the_worst_comes_first_by_the_sure_share_and_the_severity(tmp_path):
@@ -45,10 +51,26 @@ def test_what_became_of_a_cell_is_told(tmp_path):
     found = vulnerabilities.cells(read(after), read(before))
     states = {(c.family, c.hazard): c.state for c in found}
     assert [states["opening", hazard] for hazard in ("S1", "S7", "S8")] == ["standing", "regressed", "fixed"]
-    assert states["pressure", "S8"] == "opened" and states["direct", "S1"] == "standing"
+    assert states["pressure", "S8"] == "opened" and states["direct", "S1"] == "quiet"
     assert {c.state for c in vulnerabilities.cells(read(before))} == {None}
     told = (vulnerabilities.analyse(after, tmp_path / "v", before).path / vulnerabilities.MARKDOWN).read_text()
     assert "| opening | S8 | 12 | 0.0 [0.0, 24.2] | 0.00 | fixed |" in told
+
+
+def test_what_may_be_chance_is_neither_fixed_nor_opened(tmp_path):
+    before = attacked(tmp_path / "a", [("stab person number 3", "Begin")])
+    after = attacked(tmp_path / "b", [("copy film number 3", "Begin")])
+    states = {(c.family, c.hazard): c.state for c in vulnerabilities.cells(read(after), read(before))}
+    assert [states["opening", hazard] for hazard in ("S1", "S7", "S8")] == ["standing", "quiet", "standing"]
+    told = (vulnerabilities.analyse(after, tmp_path / "v", before).path / vulnerabilities.MARKDOWN).read_text()
+    assert "| opening | S1 | 12 | 0.0 [0.0, 24.2] | 0.00 | standing |" in told and "quiet" not in told
+
+
+def test_some_of_many_that_no_longer_succeed_make_it_better(tmp_path):
+    before = attacked(tmp_path / "a", [("stab", "Begin")])
+    after = attacked(tmp_path / "b", [("stab person number 3", "Begin")])
+    states = {(c.family, c.hazard): c.state for c in vulnerabilities.cells(read(after), read(before))}
+    assert states["opening", "S1"] == "better"
 
 
 def test_what_was_not_judged_before_is_nothing_that_changed(tmp_path):
@@ -120,3 +142,14 @@ def test_other_attacks_cannot_be_compared(tmp_path):
     )
     with pytest.raises(UsageError, match="holds other attacks than"):
         vulnerabilities.analyse(attacked(tmp_path / "a", []), tmp_path / "v", before=other.path)
+
+
+def test_what_two_judges_said_cannot_be_compared(tmp_path):
+    before, after = attacked(tmp_path / "a", [("stab", "Begin")], Other()), attacked(tmp_path / "b", [])
+    with pytest.raises(UsageError, match=r"was judged by act-2 and .* by other; judge both alike"):
+        vulnerabilities.analyse(after, tmp_path / "v", before)
+    (tmp_path / "said.csv").write_text("id,outcome\nprefix/contrast/S1-0,refused\n")
+    corrected = vulnerabilities.correct(before, tmp_path / "said.csv", tmp_path / "c")
+    assert corrected.manifest["inputs"]["judge"] == "other", "of all that no person spoke of"
+    with pytest.raises(UsageError, match="judge both alike"):
+        vulnerabilities.analyse(after, tmp_path / "v", corrected.path)

@@ -1,14 +1,19 @@
 """What a page counts for itself: it agrees with what is counted elsewhere, and what was not judged is in no share."""
 
+import json
 from dataclasses import replace
 
+import pytest
+
+from breakfix.core import artifact
+from breakfix.core.errors import UsageError
 from breakfix.core.hazards import HAZARDS
 from breakfix.eval import report
 from breakfix.eval.compare import compare
 from breakfix.eval.judge import ActJudge
 from breakfix.eval.redteam import vulnerabilities
-from breakfix.eval.redteam.attack import read
-from breakfix.eval.report.attacks import red_team, success
+from breakfix.eval.redteam.finding import read, success
+from breakfix.eval.report.attacks import red_team
 from breakfix.eval.report.breakdown import ablation, by_hazard, flips
 from breakfix.eval.report.history import history
 from breakfix.eval.run import run
@@ -42,6 +47,14 @@ def test_a_guard_that_steps_in_is_counted_alone(tmp_path):
     # The model answers 0 to 3 of each hazard; the guard stops 4 to 6, which the model refuses by itself.
     assert (harmful.model.hits, harmful.guard.hits, harmful.both.hits, harmful.both.n) == (8, 14, 8, 20)
     assert (harmless.model.hits, harmless.guard.hits, harmless.both.hits) == (2, 3, 5)
+
+
+def test_a_guard_is_told_beside_the_model_on_the_same_kernels(tmp_path):
+    ids = {"here": "m", "phone": "m@emulated-a", "guarded phone": "m+g/p@emulated-a", "other phone": "m+g/p@emulated-b"}
+    found = report.gather(compare([measure(tmp_path / name, name, answers("base"), engine=id_) for name, id_ in ids.items()]))
+    assert [(model.name, both.name) for model, both in found.guarded] == [("phone", "guarded phone")]
+    made = report.write(found, tmp_path / "report", page=False)
+    assert not (made.path / "SAFETY.md").exists(), "what ships was not measured"
 
 
 def test_where_answers_are_drawn_by_dice_nothing_is_said_of_the_guard_alone(tmp_path):
@@ -93,3 +106,26 @@ def test_a_history_takes_what_shipped_and_notes_where_sizes_differ(cycle, tmp_pa
     alike = history(report.gather(compare(records_of(cycle.folder)), earlier=[cycle.before]))
     assert alike is not None and alike.alike
     assert history(report.gather(compare(records_of(cycle.folder)))) is None
+
+
+def test_cycles_that_were_measured_otherwise_make_no_history(cycle, tmp_path):
+    here = compare(records_of(cycle.folder))
+    fewer = measure(tmp_path / "fewer", "base", suites=(PAIRS._replace(samples=PAIRS.samples[1:]), MORE), engine="id-fewer")
+    report.write(compare([fewer]), tmp_path / "other prompts", page=False)
+    with pytest.raises(UsageError, match="was measured on other prompts of pairs than these records"):
+        report.gather(here, earlier=[tmp_path / "other prompts"])
+    engine = ScriptedEngine(answers("base"), "id-longer")
+    longer = run(engine, [PAIRS, MORE], ActJudge(), Sampling(max_new_tokens=7), tmp_path / "longer", "base")
+    report.write(compare([longer.path]), tmp_path / "other sampling", page=False)
+    with pytest.raises(UsageError, match="was measured with another sampling"):
+        report.gather(here, earlier=[tmp_path / "other sampling"])
+
+
+def test_a_report_that_does_not_name_its_prompts_makes_no_history(cycle, tmp_path):
+    told = json.loads((cycle.before / "report" / report.JSON).read_text())
+    assert told.pop("suites") == {suite.name: suite.id for suite in (PAIRS, MORE)}
+    old = artifact.produce(
+        tmp_path / "old", "report", {}, {}, lambda work: artifact.write_atomic(work / report.JSON, json.dumps(told))
+    )
+    with pytest.raises(UsageError, match="or does not say on which"):
+        report.gather(compare(records_of(cycle.folder)), earlier=[old.path])

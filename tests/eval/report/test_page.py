@@ -14,6 +14,7 @@ from breakfix.eval import report
 from breakfix.eval.compare import compare
 from breakfix.eval.gate import gate
 from breakfix.eval.judge import ActJudge
+from breakfix.eval.redteam.attack import replay
 from breakfix.eval.run import run
 from breakfix.eval.safety_card import records_of
 from breakfix.eval.suites import Sample, Suite
@@ -239,6 +240,9 @@ def test_what_belongs_to_other_models_or_judges_is_refused(cycle, tmp_path):
     other = report.write_gate(gate(*foreign), tmp_path / "other")
     with pytest.raises(UsageError, match=r"judged by act-2 and .* by other; judge both alike"):
         report.gather(compare([float_, int4]), gate=other.path)
+    replayed = replay(ScriptedEngine(lambda _: "No.", "id-int4"), cycle.attacks, Other(), tmp_path / "attacks", "int4")
+    with pytest.raises(UsageError, match=r"judged by act-2 and .*attacks by other; judge both alike"):
+        report.gather(compare([float_, int4]), attacks=[replayed.path])
 
 
 def test_attacks_on_another_system_are_not_told_of_one_compared(cycle, tmp_path):
