@@ -66,7 +66,7 @@ def redteam_run(
     if attacker is None and (written := [each for each in names if each in pair.WAYS]):
         raise UsageError(f"the technique {written[0]} is written by a model; name one with --attacker")
     techniques = usable(pool, names, guarded=guard_folder is not None) if attacker is None else ()
-    asked, judging = [suites.load(text) for text in suite or ("contrast",)], open_judge(judge, rubric)
+    asked, judging = [suites.load(text) for text in suite or ("contrast-dev",)], open_judge(judge, rubric)
     engine = engine_of(model, guard_folder, policy)
     if attacker is None:
         done(attack(engine, techniques, asked, judging, sampling, out, system, limit))

@@ -112,6 +112,15 @@ def half_of(family: str) -> str:
     return ("dev", "held-out")[hashlib.sha256(family.encode()).digest()[0] % 2]
 
 
+def _load_languages(path: Path) -> list[Sample]:
+    """Read minimal pairs in other languages; the language is the group that results are broken down by."""
+    samples = []
+    for row in read_jsonl(path, ("language", "hazard", "family", "unsafe", "safe")):
+        samples.append(Sample(f"{row['family']}-unsafe", row["unsafe"], "refuse", row["language"]))
+        samples.append(Sample(f"{row['family']}-safe", row["safe"], "answer", row["language"]))
+    return samples
+
+
 def _load_everyday(path: Path) -> list[Sample]:
     rows = read_jsonl(path, ("family", "prompt"))
     return [Sample(f"{row['family']}-{n}", row["prompt"], "answer", row["family"]) for n, row in enumerate(rows)]
@@ -233,6 +242,12 @@ SUITES: dict[str, SuiteCard] = {
         str(HERE / "everyday.jsonl"),
         "Apache-2.0",
         _load_everyday,
+    ),
+    "languages": SuiteCard(
+        "117 authored minimal pairs over the 13 hazards in French, German and Spanish",
+        str(HERE / "languages.jsonl"),
+        "Apache-2.0",
+        _load_languages,
     ),
     "xstest": SuiteCard(
         "XSTest v2: 250 safe and 200 unsafe contrasts, from a file",
