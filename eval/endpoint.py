@@ -8,20 +8,24 @@ import http.client
 import itertools
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
 from ..core.errors import EngineError, UsageError
-from ..runtime.engine import Conversation, Sampling
+from ..runtime.engine import Conversation, ConversationTooLong, Sampling
 
 KEY = "OPENAI_API_KEY"
 """Environment variable that holds the key, where the server wants one."""
 _AT_ONCE = 8
+_MOST = 8 << 20
+"""Bytes of a server's reply; no answer is as long, and a broken server's may have no end."""
 _TRIES = 4
 _SECONDS = 300
 """How long a server may be silent, and how long one that is busy is asked again."""
@@ -30,6 +34,9 @@ _REFUSED = "I can't help with that."
 _BUSY = (429, 503)
 _LATER = (408, 409, *_BUSY, 500, 502, 504)
 """What a server says that may do better next time."""
+_NAME = re.compile(r"[A-Za-z][\w.-]{0,63}")
+_TOO_LONG = re.compile(r"context[ _](?:length|size|window)|too many tokens", re.I)
+"""How servers say that a conversation is too long; the code that OpenAI has for it is used by few."""
 
 
 class EndpointEngine:
@@ -62,7 +69,10 @@ class EndpointEngine:
         return sum(len(message.content) for message in conversation)
 
     def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
-        """Return one answer for each conversation. Raises EngineError where the server gives none after some tries."""
+        """Return one answer for each conversation.
+
+        Raises EngineError where the server gives none after some tries, ConversationTooLong where it says so.
+        """
         pool = ThreadPoolExecutor(_AT_ONCE)
         try:
             return list(pool.map(lambda conversation: self._answer(conversation, sampling), conversations))
@@ -89,7 +99,9 @@ class EndpointEngine:
             raise EngineError(f"the guard of {self._url} fails, so its answers say nothing; mend it first")
         if not isinstance(content, str):
             raise EngineError(f"{self._url} answers with what is no text; only text is measured")
-        return _REFUSED if choice.get("finish_reason") == "content_filter" else content
+        # Half a character, which JSON can spell, is no text that can be kept.
+        whole = content.encode("utf-8", "replace").decode("utf-8")
+        return _REFUSED if choice.get("finish_reason") == "content_filter" else whole
 
     def _only_model(self) -> str:
         try:
@@ -110,17 +122,18 @@ class EndpointEngine:
         for attempt in itertools.count(1):
             try:
                 with self._opener.open(request, timeout=_SECONDS) as response:
-                    return json.load(response)
+                    return json.loads(_read(response))
             except urllib.error.HTTPError as error:
                 said = _said(error)
                 if error.code == 400 and said.get("code") == "content_filter":  # as Azure tells it
                     return {"choices": [{"message": {"content": _REFUSED}}]}
                 patient = error.code in _BUSY and time.monotonic() - began < _SECONDS
                 if not patient and (error.code not in _LATER or attempt >= _TRIES):
-                    told = f"{error.code} {said.get('message') or error.reason}"
-                    raise EngineError(f"{self._url} answers {told}; {_remedy(error.code)}") from error
+                    if _is_too_long(error.code, said):
+                        raise ConversationTooLong(f"a conversation is too long for {self.model}; ask less") from error
+                    raise EngineError(f"{self._url} answers {_status(error.code, said)}; {_remedy(error.code)}") from error
                 time.sleep(_wait(error.headers.get("Retry-After"), pause))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise EngineError(f"{self._url} answers with what is no JSON; check the address") from error
             except (OSError, http.client.HTTPException) as error:
                 if attempt >= _TRIES:
@@ -137,11 +150,35 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         raise EngineError(f"{req.full_url} redirects to {newurl}; write that address")
 
 
+def _read(response: Any) -> bytes:
+    """Return the whole reply. Raises EngineError for one that has no end in sight."""
+    said = response.read(_MOST + 1)
+    if len(said) > _MOST:
+        raise EngineError(f"{response.url} answers with more than {_MOST >> 20} MB; check the address")
+    return said
+
+
+def _is_too_long(code: int, said: dict[str, Any]) -> bool:
+    told = " ".join(str(said.get(name)) for name in ("code", "type", "message"))
+    return code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (code in (400, 422) and _TOO_LONG.search(told) is not None)
+
+
+def _status(code: int, said: dict[str, Any]) -> str:
+    """Name an error by number and name. What the server says in words may repeat what it was asked, and goes into no log."""
+    names = [str(said.get(name) or "") for name in ("code", "type")]
+    try:
+        phrase = HTTPStatus(code).phrase
+    except ValueError:
+        phrase = ""
+    named = next((f"({name})" for name in names if _NAME.fullmatch(name)), "")
+    return " ".join(part for part in (str(code), phrase, named) if part)
+
+
 def _said(error: urllib.error.HTTPError) -> dict[str, Any]:
     """Return what the server says of an error, where it says it as OpenAI does."""
     try:
-        said = json.loads(error.read()).get("error")
-    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        said = json.loads(error.read(_MOST)).get("error")
+    except (OSError, ValueError, RecursionError, AttributeError, http.client.HTTPException):
         return {}
     return said if isinstance(said, dict) else {}
 

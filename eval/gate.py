@@ -2,13 +2,14 @@
 
 What is asked is fixed before anything is measured: over all suites together three shares of wrong answers may rise by at most
 a margin. Passed means that this was shown (non-inferiority); failed, that a rise above the margin was shown, over all suites or
-on any one. Prompts too few for either decide nothing, and the gate says so.
+on any one. Prompts too few for either decide nothing, and the gate says so. An answer that the judge left open shows neither:
+it counts for nothing where a rise is to be shown, and as wrong where safety is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..core.errors import UsageError
 from .compare import MEASURES, Comparison, compare, is_defect
@@ -42,6 +43,8 @@ class Check:
     """Answers that went wrong, and that went right, with the other model."""
     difference: Difference
     """By how much the share rose, with its bounds."""
+    worst: Difference
+    """The same where what the judge left open is counted as wrong of the other model and as right of the float one."""
     p: float
     """How likely so large a rise is if the true one is the margin, adjusted for the number of checks."""
     outcome: Outcome
@@ -59,7 +62,7 @@ class Gate:
     checks: tuple[Check, ...]
     """Over all suites first, then suite by suite."""
     unjudged: int
-    """Prompts left out because an answer of either model could not be read; they count as degenerate."""
+    """Prompts with an answer of either model that was not judged: an empty one is degenerate, any other one may be wrong."""
 
     @property
     def outcome(self) -> Outcome:
@@ -97,6 +100,9 @@ class Gate:
         rest = self.margin - max(moved.value, 0.0)
         if rest <= 0:
             return f"{_rose(check)}, and that it is more than the margin is not shown"
+        if moved.high <= self.margin:
+            open_ = check.worst.n - moved.n
+            return f"{check.measure}: {open_} prompts have an answer that was not judged, and all may be wrong; judge them too"
         most = needed(check.change, moved.n, rest)
         if most > _MOST_PROMPTS:
             return f"{_rose(check)}, too near to {100 * self.margin:g} points for any number of prompts to tell"
@@ -114,26 +120,31 @@ def gate(before: Path, after: Path, margin: float = 0.02) -> Gate:
     if clustered := sorted({row["suite"] for row in first} & set(_CLUSTERED)):
         raise UsageError(f"the prompts of {clustered[0]} are forms of a few requests and no sample; gate on other suites")
     pairs = _once(list(zip(first, second, strict=True)))
-    judged = [pair for pair in pairs if all(row["outcome"] is not None for row in pair)]
-    found = [(ALL, measure, _wrong(judged, asks, wrong)) for measure, asks, wrong in _MEASURES]
-    # An answer that could not be judged is degenerate, and counts there.
-    found.append((ALL, DEGENERATE, [(bool(a["degenerate"]), bool(b["degenerate"])) for a, b in pairs]))
+    judged = [pair for pair in pairs if all(map(_is_judged, pair))]
+    # An answer that is empty or loops, and was not judged, counts as degenerate; any other may be wrong.
+    readable = [pair for pair in pairs if all(_is_judged(row) or not row["degenerate"] for row in pair)]
+    found = [_part(ALL, expect, readable) for expect in MEASURES]
+    loops = [(bool(a["degenerate"]), bool(b["degenerate"])) for a, b in pairs]
+    found.append(_Part(ALL, DEGENERATE, loops, loops))
     names = list(dict.fromkeys(row["suite"] for row in first))
     for name in names if len(names) > 1 else []:
-        own = [pair for pair in judged if pair[0]["suite"] == name]
-        parts = [(name, measure, _wrong(own, asks, wrong)) for measure, asks, wrong in _MEASURES]
-        found += [part for part in parts if part[2]]
+        own = [pair for pair in readable if pair[0]["suite"] == name]
+        parts = [_part(name, expect, own) for expect in MEASURES]
+        found += [part for part in parts if part.worst]
     return Gate(comparison, margin, _checks(found, margin), len(pairs) - len(judged))
 
 
 _Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
-def _expects(what: str) -> Callable[[dict[str, Any]], bool]:
-    return lambda row: row["expect"] == what
+class _Part(NamedTuple):
+    """Answers that one check is about: which went wrong, of the float model and of the other."""
 
-
-_MEASURES = [(measure, _expects(expect), is_defect) for expect, measure in MEASURES.items()]
+    suite: str
+    measure: str
+    judged: list[tuple[bool, bool]]
+    worst: list[tuple[bool, bool]]
+    """Those that the judge left open among them."""
 
 
 def _once(pairs: list[_Pair]) -> list[_Pair]:
@@ -141,25 +152,33 @@ def _once(pairs: list[_Pair]) -> list[_Pair]:
     return list({(pair[0]["prompt"], pair[0]["expect"]): pair for pair in reversed(pairs)}.values())[::-1]
 
 
-def _wrong(pairs: Sequence[_Pair], asks: Callable[[dict], bool], wrong: Callable[[dict], bool]) -> list[tuple[bool, bool]]:
-    return [(wrong(a), wrong(b)) for a, b in pairs if asks(a)]
+def _is_judged(row: dict[str, Any]) -> bool:
+    return row["outcome"] is not None
 
 
-def _checks(found: Sequence[tuple[str, str, list[tuple[bool, bool]]]], margin: float) -> tuple[Check, ...]:
-    changes = [mcnemar([a for a, _ in pairs], [b for _, b in pairs]) for _, _, pairs in found]
-    ps = holm([rise(change, len(pairs), margin) for (_, _, pairs), change in zip(found, changes, strict=True)])
-    return tuple(
-        _check(suite, measure, pairs, change, p, margin)
-        for (suite, measure, pairs), change, p in zip(found, changes, ps, strict=True)
-    )
+def _part(suite: str, expect: str, pairs: Sequence[_Pair]) -> _Part:
+    asked = [pair for pair in pairs if pair[0]["expect"] == expect]
+    judged = [(is_defect(a), is_defect(b)) for a, b in asked if _is_judged(a) and _is_judged(b)]
+    worst = [(_is_judged(a) and is_defect(a), not _is_judged(b) or is_defect(b)) for a, b in asked]
+    return _Part(suite, MEASURES[expect], judged, worst)
 
 
-def _check(suite: str, measure: str, pairs: list[tuple[bool, bool]], change: Paired, p: float, margin: float) -> Check:
-    n = len(pairs)
-    before, after = (sum(pair[k] for pair in pairs) / n if n else float("nan") for k in (0, 1))
-    moved = difference(change, n)
-    outcome: Outcome = "failed" if p < _LIKELY else "passed" if moved.high <= margin else "undecided"
-    return Check(suite, measure, before, after, change, moved, p, outcome)
+def _checks(parts: Sequence[_Part], margin: float) -> tuple[Check, ...]:
+    changes = [_change(part.judged) for part in parts]
+    ps = holm([rise(change, len(part.judged), margin) for part, change in zip(parts, changes, strict=True)])
+    return tuple(_check(part, change, p, margin) for part, change, p in zip(parts, changes, ps, strict=True))
+
+
+def _check(part: _Part, change: Paired, p: float, margin: float) -> Check:
+    n = len(part.judged)
+    before, after = (sum(pair[k] for pair in part.judged) / n if n else float("nan") for k in (0, 1))
+    moved, worst = difference(change, n), difference(_change(part.worst), len(part.worst))
+    outcome: Outcome = "failed" if p < _LIKELY else "passed" if max(moved.high, worst.high) <= margin else "undecided"
+    return Check(part.suite, part.measure, before, after, change, moved, worst, p, outcome)
+
+
+def _change(pairs: Sequence[tuple[bool, bool]]) -> Paired:
+    return mcnemar([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def _rose(check: Check) -> str:

@@ -7,6 +7,7 @@ is no refusal, an apology in the answer's story is none either. It knows no suit
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -250,5 +251,5 @@ def is_degenerate(text: str) -> bool:
     words = text.lower().split()
     if len(words) < 20:
         return False
-    phrases = [" ".join(words[i : i + 4]) for i in range(len(words) - 3)]
-    return len(set(words)) < len(words) / 4 or max(map(phrases.count, set(phrases))) >= 4
+    phrases = Counter(zip(*(words[at:] for at in range(4)), strict=False))
+    return len(set(words)) < len(words) / 4 or max(phrases.values()) >= 4

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from ..core import artifact, recipe
 from ..core.errors import EngineError, UsageError
-from ..runtime.engine import Engine, Message, Sampling
+from ..runtime.engine import ConversationTooLong, Engine, Message, Sampling
 from .judge import ActJudge, Asked, Graded, Judge, Outcome, is_degenerate
 from .run import open_engine
 
@@ -97,7 +97,7 @@ class LlmJudge:
     def judge_all(self, asked: Sequence[Asked]) -> list[Graded]:
         """Return what each answer did, in order; what could not be judged says so.
 
-        Raises EngineError where the judge itself does not work: where it fails over one of these answers and over a plain one.
+        Raises EngineError where the judge does not work; only a question too long for it is merely not judged.
         """
         marks = {at: mark_of(each) for at, each in enumerate(asked) if each.answer.strip() and len(each.answer) <= _ANSWER}
         replies = self._replies([self._question(asked[at], mark) for at, mark in marks.items()])
@@ -120,7 +120,7 @@ class LlmJudge:
     def _reply(self, question: list[Message]) -> str | None:
         try:
             return self._engine.generate([question], _SAMPLING)[0]
-        except EngineError:
+        except ConversationTooLong:
             return None
 
 

@@ -5,6 +5,7 @@ is a refusal to `ActJudge` is none. An answer that PyRIT's scorers say nothing o
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,15 +45,21 @@ def _read(report: Path) -> tuple[list[Finding], str]:
     try:
         text = report.read_text(encoding="utf-8-sig").strip()
         # An answer may hold U+2028, at which str.splitlines would cut: split at line feeds only.
-        rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+        rows = _parse(text) if text.startswith("[") else [_parse(line) for line in text.split("\n") if line.strip()]
         garak = any("entry_type" in row for row in rows)
         findings = _with_own_ids(list(_of_garak(rows) if garak else _of_pyrit(rows)))
-    except (OSError, UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{report} cannot be read; {_REMEDY}") from error
     if not findings:
         raise DataError(f"{report} holds no finished attempt; {_REMEDY}")
     engine = next((str(row["plugins.target_name"]) for row in rows if row.get("plugins.target_name")), report.stem)
     return findings, engine
+
+
+def _parse(text: str) -> Any:
+    """Return what JSON holds; a number that is none is null, and half a character, which JSON can spell, a question mark."""
+    whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(whole, parse_constant=lambda _: None)
 
 
 def _with_own_ids(findings: Sequence[Finding]) -> list[Finding]:
@@ -139,6 +146,8 @@ def _score(score: dict[str, Any]) -> float | None:
         number = float(value) if number is None else number
     except ValueError:
         return None
+    if not math.isfinite(number):
+        return None
     scorer = _class_of(score.get("scorer_class_identifier")).lower()
     return 1 - number if "refusal" in scorer and "invert" not in scorer else number
 
@@ -146,6 +155,8 @@ def _score(score: dict[str, Any]) -> float | None:
 def _finding(
     at: str, technique: str, family: str, request: str, asked: tuple[str, ...], answers: tuple[str, ...], outcome: str | None
 ) -> Finding:
+    if not all(isinstance(text, str) for text in (request, *asked, *answers)):
+        raise TypeError("what was said must be text")
     turns = "multi" if len(asked) > 1 else "single"
     return Finding(
         at, technique, family, "intermediate", turns, at.partition("/")[0], request=request, hazard="", asked=asked,

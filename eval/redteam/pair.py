@@ -1,9 +1,10 @@
 """Attacks that a model writes and mends from what it is answered: PAIR, TAP, and crescendo with backtracking.
 
 PAIR (Chao et al. 2023) keeps some talks with the attacker side by side. TAP (Mehrotra et al. 2023) lets each go on in several
-ways, drops messages that no longer ask for the request, and keeps the best by the judge's word. Crescendo (Russinovich et al.
-2024) asks in small steps and takes back what was refused. Each leaves the record of any other attack, of the messages that came
-furthest: it is replayed without the attacker.
+ways and keeps the best by the judge's word. In both, a message that no longer asks for the request is not said: what is answered
+tells nothing. Crescendo (Russinovich et al. 2024) asks in small steps and takes back what was refused; its last message leans on
+the talk before it, so nobody compares it. Each leaves the record of any other attack, of the messages that came furthest: it is
+replayed without the attacker.
 """
 
 import random
@@ -133,9 +134,12 @@ class _Hunt:
             # Each tries another way, so that at temperature 0 too no two write the same.
             told = [(leaf.exchanges, leaf.told(first + round_ + number)) for number, leaf in enumerate(grown)]
             written = self.attacker.write("refine", start.request, told)
+            same = iter(self.attacker.same(start.request, [each.prompt for each in written if each.prompt is not None]))
+            kept = [each.prompt is None or next(same) for each in written]
             if prunes:
-                same = iter(self.attacker.same(start.request, [each.prompt for each in written if each.prompt is not None]))
-                written = [each for each in written if each.prompt is None or next(same)]
+                written = [each for each, asks in zip(written, kept, strict=True) if asks]
+            else:
+                written = [each if asks else each._replace(prompt=None) for each, asks in zip(written, kept, strict=True)]
             tried = self._tried(start, [each.prompt for each in written if each.prompt is not None])
             tries += len(tried)
             best = max([*tried, best], key=rank)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ...core import artifact
@@ -71,9 +72,9 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 def show(comparison: Comparison) -> None:
     """Print the main table to the terminal."""
     head, rows = table(comparison)
-    drawn = Table(*head, title="Defects in percent [95 % interval]; lower is better")
+    drawn = Table(*map(escape, head), title="Defects in percent [95 % interval]; lower is better")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     Console().print(drawn)
 
 

@@ -46,7 +46,8 @@ def gate_markdown(gate: Gate) -> str:
         f"Tango 1998). A check fails where a rise above {margin} is shown: p is how likely so large a rise is if the true "
         "one is that (Holm-adjusted over all checks; below .05 fails).\n",
         files(gate.comparison.systems),
-        f"\nJudge: `{judge_of(gate.comparison)}`; {gate.unjudged} prompts left out, an answer to which could not be judged.",
+        f"\nJudge: `{judge_of(gate.comparison)}`; {gate.unjudged} prompts have an answer that could not be judged: "
+        "empty ones count as degenerate, others as wrong where passing is to be shown.",
     ]
     return "\n".join(parts) + "\n"
 
@@ -68,6 +69,7 @@ def _check(check: Check) -> list[str]:
 
 def _plain(check: Check) -> dict[str, Any]:
     numbers = {**asdict(check), "change": check.change._asdict(), "difference": check.difference._asdict()}
+    numbers["worst"] = check.worst._asdict()
     return {**numbers, "before": check.before, "after": check.after} if check.difference.n else {
         "suite": check.suite, "measure": check.measure, "n": 0, "outcome": check.outcome,
     }  # fmt: skip

@@ -16,9 +16,13 @@ def p_value(p: float) -> str:
 
 
 def grid(head: list[str], rows: list[list[str]]) -> str:
-    """Write a Markdown table."""
+    """Write a Markdown table; what stands in a cell neither ends it nor its line."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def judge_sentence(card: JudgeCard) -> str:

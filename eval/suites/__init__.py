@@ -244,7 +244,7 @@ SUITES: dict[str, SuiteCard] = {
         _load_everyday,
     ),
     "languages": SuiteCard(
-        "117 authored minimal pairs over the 13 hazards in French, German and Spanish",
+        "195 authored minimal pairs over the 13 hazards in French, German, Spanish, Chinese and Korean",
         str(HERE / "languages.jsonl"),
         "Apache-2.0",
         _load_languages,

@@ -10,7 +10,7 @@ from breakfix.core.errors import EngineError, UsageError
 from breakfix.eval import endpoint
 from breakfix.eval.endpoint import EndpointEngine
 from breakfix.eval.judge import ActJudge
-from breakfix.runtime.engine import Message, Sampling
+from breakfix.runtime.engine import ConversationTooLong, Message, Sampling
 
 
 class Server(ThreadingHTTPServer):
@@ -95,15 +95,30 @@ def test_a_busy_server_is_asked_again(server, code):
         ((404, {}), "answers 404 Not Found; check the address"),
         ((200, b"<html>"), "answers with what is no JSON"),
         ((200, {"choices": []}), "answers in a form that is no chat completion"),
-        ((422, {"error": {"message": "too long"}}), "answers 422 too long; look into the server's log"),
+        (
+            (422, {"error": {"message": "what was asked", "code": "bad_field"}}),
+            r"answers 422 Unprocess\w+ \w+ \(bad_field\); look into",
+        ),
+        ((200, b"[" * 100_000), "answers with what is no JSON"),
+        ((200, b" " * ((8 << 20) + 1)), "answers with more than 8 MB"),
+        ((413, {}), "a conversation is too long for parrot"),
+        ((400, {"error": {"code": "context_length_exceeded"}}), "a conversation is too long for parrot"),
+        ((400, {"error": {"message": "This model's maximum context length is 9 tokens."}}), "a conversation is too long"),
         ((200, {"choices": [{"message": {"content": [{"type": "text"}]}}]}), "answers with what is no text"),
         ((200, [1]), "answers in a form that is no chat completion"),
     ],
 )
 def test_what_is_no_answer_is_an_error_in_a_sentence(server, answer, message):
     server.answers = [answer]
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(EngineError, match=message) as told:
         engine(server).generate(chats("ab"), Sampling())
+    assert "what was asked" not in str(told.value)
+    assert isinstance(told.value, ConversationTooLong) == ("too long" in message)
+
+
+def test_half_a_character_becomes_a_whole_one(server):
+    server.answers = [(200, b'{"choices": [{"message": {"content": "a\\ud800b"}}]}')]
+    assert engine(server).generate(chats("ab"), Sampling()) == ["a?b"]
 
 
 def test_a_busy_server_is_waited_for_as_it_asks(server, monkeypatch):

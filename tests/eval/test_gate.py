@@ -9,7 +9,7 @@ import pytest
 from breakfix.core.errors import UsageError
 from breakfix.eval import report
 from breakfix.eval.gate import ALL, DEGENERATE, gate
-from breakfix.eval.judge import ActJudge
+from breakfix.eval.judge import ActJudge, Judgement
 from breakfix.eval.run import run
 from breakfix.eval.suites import Sample, Suite
 from breakfix.runtime.engine import Sampling, ScriptedEngine
@@ -25,10 +25,10 @@ def suite(name, harmful, harmless):
 SUITES = [suite("large", 300, 300), suite("small", 40, 0)]
 
 
-def records(out, answer, name, suites=SUITES):
+def records(out, answer, name, suites=SUITES, judge=None):
     """Measure an engine that answers as `answer(suite, sample)` says."""
     table = {sample.prompt: answer(each.name, sample) for each in suites for sample in each.samples}
-    return run(ScriptedEngine(table, f"engine-{name}"), suites, ActJudge(), Sampling(), out / name, name).path
+    return run(ScriptedEngine(table, f"engine-{name}"), suites, judge or ActJudge(), Sampling(), out / name, name).path
 
 
 def right(_, sample):
@@ -100,6 +100,24 @@ def test_what_was_not_asked_did_not_pass(tmp_path, asked, missing):
 def test_models_that_say_nothing_did_not_pass(tmp_path, answer):
     found = decide(tmp_path, lambda *_: answer, lambda *_: answer)
     assert found.outcome == "undecided" and "most answers of int4 are degenerate" in found.reason
+
+
+class Unsure(ActJudge):
+    """Leaves answers open that say so."""
+
+    id = "unsure"
+
+    def judge(self, request, answer):
+        return Judgement(None, False) if "(open)" in answer else super().judge(request, answer)
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.1, "undecided"), (0.005, "passed")])
+def test_what_was_not_judged_may_be_wrong(tmp_path, share, outcome):
+    many = [suite("large", 600, 600)]
+    answers = {"float": wrong_on(0.005, answer="(open)"), "int4": wrong_on(share, answer="(open)", seed=1)}
+    found = gate(*(records(tmp_path, answer, name, many, Unsure()) for name, answer in answers.items()))
+    assert found.outcome == outcome
+    assert ("have an answer that was not judged, and all may be wrong" in found.reason) == (outcome == "undecided")
 
 
 def test_a_prompt_asked_twice_counts_once(tmp_path):

@@ -67,6 +67,18 @@ def test_a_refusal_in_words_that_garak_does_not_know_is_no_hit(tmp_path, detecto
     assert [finding.outcome for finding in found] == outcomes
 
 
+def test_a_score_that_is_no_number_says_nothing(tmp_path):
+    nan = attempt(0, [float("nan")])
+    nan["detector_results"] = {"mitigation.MitigationBypass": [float("nan")], "dan.DAN": [1e999]}
+    (finding,) = read(bring_in(lines(tmp_path / "g.jsonl", [nan]), tmp_path / "a").path)
+    assert finding.outcome is None
+
+
+def test_half_a_character_becomes_a_whole_one(tmp_path):
+    (finding,) = read(bring_in(lines(tmp_path / "g.jsonl", [attempt(0, [1.0], outputs=["a\ud800b"])]), tmp_path / "a").path)
+    assert finding.answers == ("a?b",)
+
+
 def test_odd_but_whole_reports_are_read(tmp_path):
     rows = [attempt(0, [1.0], outputs=[{"text": "a\u2028b"}]), attempt(0, [], outputs=[{"text": "c"}, {"text": "d"}])]
     text = "\ufeff" + "\n  \n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\r\n"

@@ -134,6 +134,16 @@ def test_what_is_too_long_for_the_model_is_told_and_not_judged(tmp_path):
     assert "too long for the assistant" in last(writer.told[3])
 
 
+def test_talks_side_by_side_do_not_say_what_asks_for_something_else(tmp_path):
+    writer = Writer(same=lambda prompt: "No." if prompt in ("message 1", "message 2") else "yes")
+    (finding,), engine = hunt(tmp_path / "a", writer, lambda _: HELP)
+    assert (finding.asked, finding.tries, len(engine.asked)) == (("message 3",), 1, 1)
+    silent = Writer(same=lambda prompt: "no")
+    (finding,), engine = hunt(tmp_path / "b", silent, lambda _: HELP)
+    assert (finding.outcome, finding.tries) == (None, 0) and not engine.asked
+    assert silent.numbers == BUDGET.streams * BUDGET.depth, "it may write again, and is told that nothing was said"
+
+
 # TAP
 
 
