@@ -31,9 +31,17 @@ _MOST_WINDOWS = 512
 _LONGEST_WORD = 64
 """Characters without a space after which a word is cut: the tokenizer reads nothing of a word that is too long for it."""
 _LINE = re.compile(r"[^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_UNREAD = 9
-"""Bytes of letters of one script that may go unread in one window, beyond what is read of the same script: three ideographs are
-a word, four may be a request. What is read of another script excuses nothing, or harmless English would carry them past."""
+_TAUGHT = frozenset({"LATIN", "CJK"})
+"""Scripts in which the guard was taught enough. It has words for others too, and is blind there: of 39 harmful requests in
+Korean it caught none, and none of 26 in Cyrillic, Arabic, Devanagari, Greek and Hebrew letters."""
+_UNTAUGHT = "UNTAUGHT"
+"""What all other scripts count as, where their words are known: Japanese has two of its own."""
+_UNKNOWN = 3
+"""How much more a byte counts for which there is no word than one of a word in a script that was not taught."""
+_UNREAD = 9 * _UNKNOWN
+"""What may go unread in one window, beyond what is read of the same script: three ideographs are a word, four may be a request;
+nine letters of kana or 13 of Cyrillic are a word to ask the meaning of (a Korean syllable counts once for each of its pieces).
+What is read of another script excuses nothing, or harmless English would carry them past."""
 _MIXED = "MIXED"
 """The script of a Latin word that one strange letter makes unknown: nobody writes one by chance."""
 _LEAST_LOG_ODDS = -700.0
@@ -77,7 +85,7 @@ class Window(NamedTuple):
     start: int
     end: int
     unread: int = 0
-    """UTF-8 bytes of the letters of one script that the tokenizer has no word for, less those that it reads; of the worst."""
+    """What of one script goes unread, less what is read of it; of the worst. Letters that nobody can tell harm in count too."""
 
 
 class Classifier(Protocol):
@@ -206,7 +214,7 @@ class _Encoded(NamedTuple):
     places: list[tuple[int, int]]
     """The characters of the text that each token stands for."""
     unread: list[Mapping[str, int]]
-    """UTF-8 bytes of the letters beyond ASCII, by script: above 0 where it has no word for them, below 0 where it has."""
+    """Weighed UTF-8 bytes of the letters beyond ASCII, by script: below 0 where they are read, above where they are not."""
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> _Encoded:
@@ -233,7 +241,13 @@ def _unread(word: str, unknown: bool) -> Mapping[str, int]:
         return {_MIXED: _UNREAD + 1}
     bytes_of: Counter[str] = Counter()
     for char in strange:
-        bytes_of[unicodedata.name(char, "?").split()[0]] += len(char.encode()) * (1 if unknown else -1)
+        script, size = unicodedata.name(char, "?").split()[0], len(char.encode())
+        if unknown:
+            bytes_of[script] += _UNKNOWN * size
+        elif script in _TAUGHT:
+            bytes_of[script] -= _UNKNOWN * size
+        else:
+            bytes_of[_UNTAUGHT] += size
     return bytes_of
 
 

@@ -25,6 +25,8 @@ SHIPPED = Path(__file__).parent / "models" / "default"
 """The guard that is installed with the package; `guardrails/models/README.md` is its card."""
 _LAST_WORD = "I couldn't check that safely, so I won't answer it."
 """What the user reads when even the policy's message is missing."""
+_READING = 2
+"""Changes whenever the same weights and rules would judge a text otherwise."""
 _LONGEST = 250_000
 """Characters of an input that are read; a longer one is refused unread, as the classifier would refuse it after seconds."""
 _TURNS = 2
@@ -77,8 +79,8 @@ class Guard:
 
     @property
     def id(self) -> str:
-        """Return the ids of the guard's weights and of its rules: other rules are another guard."""
-        return f"{self.classifier.id}/{self.rules.id[:16]}"
+        """Return the ids of the guard's weights and of its rules, and how it reads: what differs in one is another guard."""
+        return f"{self.classifier.id}/{self.rules.id[:16]}/{_READING}"
 
     def check_input(self, text: str, context: Sequence[str] = (), turn: int = 0) -> Verdict:
         """Judge what a user wrote, alone and together with their last turns (`context`, oldest first).

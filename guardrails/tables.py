@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from ..core.hazards import HAZARDS, HEAD_OF_RAIL, HEADS, JAILBREAK, OWN_HEADS
 from . import checkpoints, ciphers, classifier, decode, guard, language, normalize, policy, rules, stream
 
-FORMAT = 1
+FORMAT = 2
 """The version of the tables and of the vectors; a port refuses another."""
 _PLANES = (range(0x40000), range(0xE0000, 0xE1000))
 """Where characters are assigned; what lies beyond is private or nothing."""
@@ -58,7 +58,9 @@ def tables() -> dict[str, Any]:
         },
         "classifier": {
             "heads": list(HEADS), "own_heads": OWN_HEADS, "head_of_rail": HEAD_OF_RAIL,
-            **_limits(classifier, "WINDOW", "_OVERLAP", "_PROMPT_SHARE", "_MOST_WINDOWS", "_LONGEST_WORD", "_UNREAD"),
+            **_limits(classifier, "WINDOW", "_OVERLAP", "_PROMPT_SHARE", "_MOST_WINDOWS"),
+            **_limits(classifier, "_LONGEST_WORD", "_UNREAD", "_UNKNOWN"),
+            "taught": sorted(classifier._TAUGHT),
             "least_log_odds": classifier._LEAST_LOG_ODDS,
             "tokenizer": _tokenizer(),
         },

@@ -1,10 +1,10 @@
 """Attacks that a model writes and mends from what it is answered: PAIR, TAP, and crescendo with backtracking.
 
 PAIR (Chao et al. 2023) keeps some talks with the attacker side by side. TAP (Mehrotra et al. 2023) lets each go on in several
-ways and keeps the best by the judge's word. In both, a message that no longer asks for the request is not said: what is answered
-tells nothing. Crescendo (Russinovich et al. 2024) asks in small steps and takes back what was refused; its last message leans on
-the talk before it, so nobody compares it. Each leaves the record of any other attack, of the messages that came furthest: it is
-replayed without the attacker.
+ways and keeps the best by the judge's word. In both, a message that no longer asks for the request is not said: its answer
+tells nothing. Crescendo (Russinovich et al. 2024) asks in small steps and takes back what was refused; its last message leans
+on the talk before it, so nobody compares it. Each leaves the record of any other attack, of the messages that came furthest: it
+is replayed without the attacker.
 """
 
 import random

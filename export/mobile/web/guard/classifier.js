@@ -15,7 +15,7 @@ import { GuardError, UnreadableText } from "./policy.js";
  */
 /** @typedef {{prompt: string, answer: string | null}} Passage */
 /**
- * One model input; `unread`: bytes of letters of one script that there is no word for, less those that are read; of the worst.
+ * One model input; `unread`: what of one script goes unread, less what is read of it, in weighed bytes; of the worst.
  * @typedef {{ids: number[], types: number[], start: number, end: number, unread: number}} Window
  */
 /** @typedef {Record<string, Record<string, Record<string, number>>>} Thresholds */
@@ -31,6 +31,8 @@ import { GuardError, UnreadableText } from "./policy.js";
  * @property {number} most_windows
  * @property {number} longest_word
  * @property {number} unread
+ * @property {number} unknown
+ * @property {string[]} taught
  * @property {number} least_log_odds
  * @property {import("./tokens.js").TokenizerTables} tokenizer
  */

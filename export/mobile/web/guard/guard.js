@@ -26,7 +26,7 @@ import { assertWhole } from "./whole.js";
 /** @typedef {import("./stream.js").Stopped} Stopped */
 
 /** The version of the tables that this port reads. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** Checks the user's text before the model sees it, and the model's text before the user does. */
 export class Guard {

@@ -17,7 +17,7 @@ import { code, isAscii, isSpace, Text, within } from "./text.js";
  * @property {(withAdded?: boolean) => Map<string, number>} get_vocab
  */
 /**
- * Token ids, the characters of the text that each stands for, and the bytes that go unread of it by script.
+ * Token ids, the characters of the text that each stands for, and what goes unread of it by script, in weighed bytes.
  * @typedef {{ids: number[], places: [number, number][], unread: (Map<string, number> | null)[]}} Encoded
  */
 
@@ -28,13 +28,15 @@ const PRIVATE = /^\p{Co}$/u;
 const LETTER = /^\p{L}$/u;
 /** The script of a Latin word that one strange letter makes unknown: nobody writes one by chance. */
 const MIXED = "MIXED";
+/** What scripts count as in which the guard was not taught, though it has words for them. */
+const UNTAUGHT = "UNTAUGHT";
 
 export class WordPieces {
   /**
    * @param {Vocabulary} vocabulary
    * @param {TokenizerTables} tables
    * @param {Record<string, number[][]>} scripts
-   * @param {{longest_word: number, unread: number}} limits
+   * @param {{longest_word: number, unread: number, unknown: number, taught: string[]}} limits
    * @param {(text: string) => string} plain
    */
   constructor(vocabulary, tables, scripts, limits, plain) {
@@ -217,7 +219,10 @@ export class WordPieces {
     const bytes = new Map();
     for (const char of strange) {
       const script = this.#script(code(char));
-      bytes.set(script, (bytes.get(script) ?? 0) + sizeOf(char) * (unknown ? 1 : -1));
+      const isRead = this.limits.taught.includes(script);
+      const counted = unknown || isRead ? script : UNTAUGHT;
+      const weight = unknown ? this.limits.unknown : isRead ? -this.limits.unknown : 1;
+      bytes.set(counted, (bytes.get(counted) ?? 0) + sizeOf(char) * weight);
     }
     return bytes;
   }

@@ -8,7 +8,7 @@ import { GuardError } from "./policy.js";
 const NUMBERS = {
   guard: ["longest", "turns", "joined", "prompt"],
   stream: ["most_held", "most_checks", "context", "buffer"],
-  classifier: ["window", "overlap", "prompt_share", "most_windows", "longest_word", "unread", "least_log_odds", "own_heads"],
+  classifier: ["window", "overlap", "prompt_share", "most_windows", "longest_word", "unread", "unknown", "least_log_odds", "own_heads"],
 };
 const TEMPERATURES = ["input", "output", "jailbreak"];
 const ACTIONS = ["allow", "warn", "replace", "block"];
@@ -22,6 +22,7 @@ export function assertWhole(tables, calibration, policy) {
   for (const [part, names] of Object.entries(NUMBERS)) {
     for (const name of names) must(Number.isFinite(tables[part]?.[name]), `tables.${part}.${name}`);
   }
+  must(Array.isArray(tables.classifier.taught), "tables.classifier.taught");
   for (const name of TEMPERATURES) must(calibration.temperatures?.[name] > 0, `calibration.temperatures.${name}`);
   for (const rail of ["input", "output"]) must(calibration.thresholds?.[rail]?.[policy.level], `calibration.thresholds.${rail}`);
   must(policy.hard >= 0 && policy.hard <= 1, "policy.hard");

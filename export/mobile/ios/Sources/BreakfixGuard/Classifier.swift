@@ -26,7 +26,7 @@ struct Passage {
     var answer: Text?
 }
 
-/// One model input; `unread`: bytes of letters of one script that there is no word for, less those that are read; of the worst.
+/// One model input; `unread`: what of one script goes unread, less what is read of it, in weighed bytes; of the worst.
 struct Window {
     let ids: [Int64]
     let types: [Int64]

@@ -24,7 +24,7 @@ public struct Guard: Sendable {
     }
 
     /// The version of the tables that this port reads.
-    private static let format = 1
+    private static let format = 2
 
     public let policy: Policy
     let checkpoints: Checkpoints

@@ -2,7 +2,7 @@
 ///
 /// Words are cut and matched by the tables, as the library in Rust does with which the guard was trained. Knows no model.
 
-/// Token ids, the characters of the text that each stands for, and the bytes that go unread of it by script.
+/// Token ids, the characters of the text that each stands for, and what goes unread of it by script, in weighed bytes.
 struct Encoded {
     var ids: [Int] = []
     var places: [(start: Int, end: Int)] = []
@@ -20,6 +20,8 @@ struct WordPieces: Sendable {
     private static let mostCharacters = 100
     /// The script of a Latin word that one strange letter makes unknown: nobody writes one by chance.
     private static let mixed = "MIXED"
+    /// What scripts count as in which the guard was not taught, though it has words for them.
+    private static let untaught = "UNTAUGHT"
 
     /// A stretch of small letters between spaces, and where each was in the text.
     private struct Word {
@@ -35,7 +37,8 @@ struct WordPieces: Sendable {
     private let exceptions: [UInt32: Text]
     private let scripts: CodeRanges
     private let scriptNames: [String]
-    private let longestWord, mostUnread: Int
+    private let longestWord, mostUnread, unknownWeighs: Int
+    private let taught: Set<String>
     private let normalizer: Normalizer
 
     /// - Parameters:
@@ -55,6 +58,8 @@ struct WordPieces: Sendable {
         (dropped, punctuation) = (try tokenizer["dropped"].ranges(), try tokenizer["punctuation"].ranges())
         (apart, exceptions) = (try tokenizer["apart"].ranges(), try tokenizer["exceptions"].textsByCharacter())
         (longestWord, mostUnread) = (try tables["longest_word"].int(), try tables["unread"].int())
+        unknownWeighs = try tables["unknown"].int()
+        taught = Set(try tables["taught"].list().map { try $0.string() })
         let named = try scripts.object().flatMap { name, part in try part.ranges().ranges.map { ($0, name.string) } }
         let ordered = named.sorted { $0.0.lowerBound < $1.0.lowerBound }
         (self.scripts, scriptNames) = (CodeRanges(ordered.map(\.0)), ordered.map(\.1))
@@ -163,7 +168,13 @@ struct WordPieces: Sendable {
         var bytes: [String: Int] = [:]
         for point in strange {
             let script = scripts.index(of: point).map { scriptNames[$0] } ?? "?"
-            bytes[script, default: 0] += Characters.size(point) * (isUnknown ? 1 : -1)
+            if isUnknown {
+                bytes[script, default: 0] += Characters.size(point) * unknownWeighs
+            } else if taught.contains(script) {
+                bytes[script, default: 0] -= Characters.size(point) * unknownWeighs
+            } else {
+                bytes[Self.untaught, default: 0] += Characters.size(point)
+            }
         }
         return bytes
     }

@@ -34,7 +34,7 @@ internal class Window(
     val types: LongArray,
     val start: Int,
     val end: Int,
-    /** Bytes of letters of one script that there is no word for, less those that are read; of the worst. */
+    /** What of one script goes unread, less what is read of it, in weighed bytes; of the worst. */
     val unread: Int,
 )
 

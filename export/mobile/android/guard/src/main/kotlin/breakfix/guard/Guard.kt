@@ -8,7 +8,7 @@ package breakfix.guard
  */
 
 /** The version of the tables that this port reads. */
-private const val FORMAT = 1
+private const val FORMAT = 2
 
 /** The files of a guard, as text: tokenizer.json, calibration.json, policy.json and tables.json. */
 class GuardFiles(
@@ -203,7 +203,7 @@ internal class GuardParts private constructor(files: GuardFiles, encoder: Encode
         calibration = Calibration(parseFields("calibration", files.calibration), policy, categories)
         val tokenizer = WordPieces(
             parseFields("tokenizer", files.tokenizer), own.fields("tokenizer"), tables.fields("unicode").fields("scripts"),
-            own.int("longest_word"), own.int("unread"),
+            own,
         ) { normalizer.plainForm(it).text }
         classifier = Classifier(encoder, tokenizer, calibration, own)
     }

@@ -16,7 +16,10 @@ private const val MOST_CACHED = 4096
 /** The script of a Latin word that one strange letter makes unknown: nobody writes one by chance. */
 private const val MIXED = "MIXED"
 
-/** Token ids, the characters of the text that each stands for, and the bytes that go unread of it by script. */
+/** What scripts count as in which the guard was not taught, though it has words for them. */
+private const val UNTAUGHT = "UNTAUGHT"
+
+/** Token ids, the characters of the text that each stands for, and what goes unread of it by script, in weighed bytes. */
 internal class Encoded {
     val ids = ArrayList<Long>()
     val places = ArrayList<Span>()
@@ -27,8 +30,7 @@ internal class WordPieces(
     tokenizer: Fields,
     tables: Fields,
     scripts: Fields,
-    private val longestWord: Int,
-    private val mostUnread: Int,
+    limits: Fields,
     private val plain: (String) -> String,
 ) {
     private val ids: Map<String, Long>
@@ -40,6 +42,10 @@ internal class WordPieces(
     private val apart = Ranges(tables.list("apart"))
     private val exceptions = characters(tables.strings("exceptions"))
     private val scripts = Scripts(scripts)
+    private val taught = limits.texts("taught").toSet()
+    private val longestWord = limits.int("longest_word")
+    private val mostUnread = limits.int("unread")
+    private val unknownWeighs = limits.int("unknown")
     private val cache = HashMap<Int, String>()
 
     init {
@@ -184,7 +190,12 @@ internal class WordPieces(
         val bytes = HashMap<String, Int>()
         for (point in strange) {
             val script = scripts.of(point).orEmpty()
-            bytes[script] = (bytes[script] ?: 0) + sizeOf(point) * (if (isUnknown) 1 else -1)
+            val (counted, weight) = when {
+                isUnknown -> script to unknownWeighs
+                script in taught -> script to -unknownWeighs
+                else -> UNTAUGHT to 1
+            }
+            bytes[counted] = (bytes[counted] ?: 0) + sizeOf(point) * weight
         }
         return bytes
     }
