@@ -149,16 +149,17 @@ def test_the_guard_passes_every_vector(jars, classes, heads, tmp_path):
 # --- the bundle
 
 
-def make_bundle(folder: Path, key: Path | None = None) -> Path:
-    """Write a bundle with the shipped guard and a model that is none."""
+def make_bundle(folder: Path, key: Path | None = None, **policies: object) -> Path:
+    """Write a bundle with the shipped guard and a model that is none; its weights are larger than what is always hashed."""
 
     def make(work: Path) -> None:
         for part in ("payload/model", "payload/guard", "app"):
             (work / part).mkdir(parents=True)
-        for name in ("model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json"):
+        for name in ("model.onnx", "genai_config.json", "tokenizer.json"):
             (work / "payload/model" / name).write_bytes(random.Random(name).randbytes(200_000))
+        (work / "payload/model/model.onnx.data").write_bytes(random.Random(0).randbytes(100_000) * 350)
         told = {"model/chat.json": CHAT, "card.json": {"name": "Tiny", "gate": None, "figures": [FIGURE]}}
-        told |= {"guard/policy.json": recipe.plain(policy.load()), "guard/tables.json": vectors.tables()}
+        told |= {"guard/policy.json": recipe.plain(policy.load()) | policies, "guard/tables.json": vectors.tables()}
         for name, value in told.items():
             (work / "payload" / name).write_text(json.dumps(value), encoding="utf-8")
         for name in ("model.onnx", "tokenizer.json", "calibration.json"):
@@ -249,16 +250,30 @@ def test_a_foreign_file_is_refused_and_never_unpacked(phone, bundle, tmp_path):
 
 
 @on_the_jvm
-def test_files_are_hashed_once_and_what_is_cut_short_is_unpacked_anew(phone, bundle, tmp_path):
+def test_weights_are_hashed_once_all_else_always_and_what_is_changed_is_unpacked_anew(phone, bundle, tmp_path):
     unpacked, opened = tmp_path / "unpacked", [f"opened {artifact.load(bundle).id}"]
     assert phone.say("unpack", bundle, unpacked) == opened
     large = unpacked / "payload/model/model.onnx.data"
     flipped(large)
     assert phone.say("open", unpacked) == opened
+    encoder = unpacked / "payload/guard/model.onnx"
+    flipped(encoder)
+    assert phone.say("open", unpacked)[0].startswith("refused: payload/guard/model.onnx was changed")
+    flipped(encoder)
     (unpacked / "verified.txt").unlink()
     assert phone.say("open", unpacked)[0].startswith("refused: payload/model/model.onnx.data was changed")
     assert phone.say("unpack", bundle, unpacked) == opened
     assert large.read_bytes() == (bundle / "payload/model/model.onnx.data").read_bytes()
+
+
+@on_the_jvm
+def test_a_policy_in_shadow_mode_and_a_manifest_of_another_version_are_refused(phone, tmp_path):
+    shadow = make_bundle(tmp_path / "shadow", shadow=True)
+    assert phone.say("open", shadow)[0].startswith("opened")
+    assert "shadow mode, which blocks nothing" in phone.say("chat")[0]
+    manifest = shadow / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8")
+    assert phone.say("open", shadow) == ["refused: manifest.json is of another version; install the app again"]
 
 
 RFC_8032 = [tuple(row.values()) for row in json.loads((DOUBLES / "rfc8032.json").read_text(encoding="ascii"))]

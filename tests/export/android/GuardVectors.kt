@@ -185,7 +185,7 @@ private fun opensWhole(files: GuardFiles) {
         "calibration.temperatures" to files.with(calibration = files.calibration.replace("\"temperatures\"", "\"lost\"")),
         "policy.hard" to files.with(policy = files.policy.replace("\"hard\":", "\"lost\":")),
         "no action" to files.with(policy = files.policy.replace("\"action\":\"warn\"", "\"action\":\"pass\"")),
-        "another version" to files.with(tables = files.tables.replace(Regex("\"format\": *1"), "\"format\": 2")),
+        "another version" to files.with(tables = files.tables.replace(Regex("\"format\": *[0-9]+"), "\"format\": 0")),
         "damaged" to files.with(tables = files.tables.dropLast(1)),
     )
     for ((what, changed) in lost) {

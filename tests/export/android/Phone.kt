@@ -46,7 +46,11 @@ private class Phone {
         "open" -> opened { Bundle.open(File(words[1]), words.getOrElse(2) { "" }) }
         "unpack" -> opened { Bundle.unpack({ File(words[1], it).inputStream() }, File(words[2]), words.getOrElse(3) { "" }) }
         "ed25519" -> listOf(verifyEd25519(bytes(words[1]), bytes(words[2]), bytes(words[3])).toString())
-        "chat" -> listOf("chat").also { begin(words.getOrNull(1)?.ifEmpty { null }, words.getOrNull(2)) }
+        "chat" -> try {
+            listOf("chat").also { begin(words.getOrNull(1)?.ifEmpty { null }, words.getOrNull(2)) }
+        } catch (error: BundleError) {
+            listOf("refused: ${error.message}")
+        }
         "answer" -> listOf("answer").also { answers[words[1]] = words[2] }
         "stop after" -> listOf("stop after").also { stopAfter = words[1].toInt() }
         "ask" -> asked(words[1])

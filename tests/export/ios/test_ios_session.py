@@ -92,7 +92,7 @@ def test_a_link_and_an_edited_manifest_are_refused(session, bundle, tmp_path):
         session.ask("open", "", folder=str(bundle))
 
 
-def test_of_a_known_bundle_sizes_are_looked_at_and_what_is_read_is_hashed(session, bundle):
+def test_of_a_known_bundle_sizes_are_looked_at_and_what_is_small_is_hashed(session, bundle):
     known = session.ask("open", "", folder=str(bundle))
     weights = bundle / "payload" / "model" / "model.onnx.data"
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -102,7 +102,7 @@ def test_of_a_known_bundle_sizes_are_looked_at_and_what_is_read_is_hashed(sessio
     chat = bundle / "payload" / "model" / "chat.json"
     chat.write_text(chat.read_text(encoding="utf-8").replace("kind", "mean"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"payload/model/chat\.json was changed"):
-        session.ask("render", "", folder=str(bundle), known=known, conversation=[])
+        session.ask("open", "", folder=str(bundle), known=known)
 
 
 def test_with_a_key_the_manifest_must_be_signed_by_it(session, bundle):
@@ -233,3 +233,33 @@ def test_special_tokens_in_a_message_are_no_markup(session, bundle, message, rea
     conversation.insert(0, {"role": "system", "content": "Be brief."})
     text = session.ask("render", "", folder=str(bundle), conversation=conversation)
     assert text == f"<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n{read}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.fixture
+def remade(bundle):
+    """Make the bundle anew around a file that was changed."""
+
+    def make(name: str, **changes: Any) -> str:
+        path, manifest = bundle / "payload" / name, bundle / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        told["files"][f"payload/{name}"] = {"sha256": artifact.sha256_of(path), "bytes": path.stat().st_size}
+        told["id"] = artifact.content_id("bundle", told["files"])
+        manifest.write_text(json.dumps(told), encoding="utf-8")
+        return str(bundle)
+
+    return make
+
+
+def test_a_template_may_trim_and_have_no_turn_for_instructions(session, remade):
+    folder = remade("model/chat.json", system=None, trim=True)
+    said = {"role": "user", "content": " \n Hello. \u3000"}
+    text = session.ask("render", "", folder=folder, conversation=[said])
+    assert text == f"{TURNS['bare']}<|im_start|>user\nHello.<|im_end|>\n<|im_start|>assistant\n"
+    with pytest.raises(ValueError, match="the model has no turn for instructions"):
+        session.ask("render", "", folder=folder, conversation=[{"role": "system", "content": "Be brief."}, said])
+
+
+def test_a_policy_in_shadow_mode_is_refused(session, remade):
+    with pytest.raises(ValueError, match="shadow mode, which blocks nothing"):
+        session.ask("talk", "", folder=remade("guard/policy.json", shadow=True), questions=["Hello."], answers={})

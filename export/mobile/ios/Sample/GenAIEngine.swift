@@ -88,7 +88,7 @@ final class GenAIEngine: Engine, @unchecked Sendable {
     private func encode(_ conversation: [Message]) throws -> [Int32] {
         let sequences = try Self.made { OgaCreateSequences($0) }
         defer { OgaDestroySequences(sequences) }
-        try Self.check(OgaTokenizerEncode(tokenizer, template.render(conversation), sequences))
+        try Self.check(OgaTokenizerEncode(tokenizer, try template.render(conversation), sequences))
         let count = OgaSequencesGetSequenceCount(sequences, 0)
         guard let ids = OgaSequencesGetSequenceData(sequences, 0) else { throw GenAIError(description: "nothing was encoded") }
         return Array(UnsafeBufferPointer(start: ids, count: count))

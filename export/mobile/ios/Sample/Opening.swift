@@ -10,8 +10,8 @@ enum Opening {
 
     /// Verify the bundle and open what is in it; it takes seconds. Throws with a sentence that names the file.
     static func session() throws -> GuardedSession {
-        let (bundle, isOwn) = (try verifiedBundle(), UserDefaults.standard)
-        isOwn.set(bundle.id, forKey: verified)
+        let bundle = try verifiedBundle()
+        UserDefaults.standard.set([bundle.folder.path: bundle.id], forKey: verified)
         let judge = try bundle.guarded(by: OrtScores(try bundle.url("guard/model.onnx")))
         let template = try bundle.template()
         let engine = try GenAIEngine(try bundle.url("model/genai_config.json").deletingLastPathComponent(), template)
@@ -23,8 +23,9 @@ enum Opening {
         guard let at = Foundation.Bundle.main.url(forResource: "signing-key", withExtension: "txt"),
             let key = try? String(contentsOf: at, encoding: .ascii)
         else { throw BundleError("the app was built without signing-key.txt; build it with the file that the export wrote") }
-        let known = UserDefaults.standard.string(forKey: verified)
-        return try VerifiedBundle.open(try place(), key: key, known: known)
+        // What was verified in one place says nothing of a copy in another.
+        let (folder, known) = (try place(), UserDefaults.standard.dictionary(forKey: verified) ?? [:])
+        return try VerifiedBundle.open(folder, key: key, known: known[folder.path] as? String)
     }
 
     /// Where the bundle lies: downloaded, or in the app.

@@ -25,6 +25,13 @@ extension Array where Element == UInt32 {
     /// Whether every character can be seen, or is a space.
     var isPrintable: Bool { allSatisfy { $0 < 0x80 ? $0 >= 0x20 && $0 < 0x7f : !Characters.isHiddenOrGap($0) } }
 
+    /// It without the spaces at both ends.
+    public var trimmed: Text {
+        guard let first = firstIndex(where: { !Characters.isSpace($0) }), let last = lastIndex(where: { !Characters.isSpace($0) })
+        else { return Text() }
+        return Text(self[first...last])
+    }
+
     /// Whether it is spaces alone, at least one.
     var isSpace: Bool { !isEmpty && allSatisfy(Characters.isSpace) }
 

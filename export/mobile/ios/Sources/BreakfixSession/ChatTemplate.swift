@@ -16,6 +16,7 @@ public struct ChatTemplate: Sendable {
     private let bare, answer: String
     private let around: [Message.Role: (before: String, after: String)]
     private let specials: [Text]
+    private let trims: Bool
 
     /// Read chat.json. Throws BundleError where it is not whole.
     public init(_ bytes: [UInt8]) throws {
@@ -27,8 +28,10 @@ public struct ChatTemplate: Sendable {
         (self.bare, self.answer, self.context) = (bare, answer, context)
         self.ends = Set(ends.compactMap { $0 })
         self.specials = specials.compactMap { $0 }.filter { !$0.isEmpty }
+        trims = file["trim"].bool ?? false
         var around: [Message.Role: (before: String, after: String)] = [:]
-        for role in [Message.Role.system, .user, .assistant] {
+        // A model may have no turn for instructions.
+        for role in [Message.Role.system, .user, .assistant] where role != .system || file[role.rawValue].list != nil {
             let pair = file[role.rawValue].list?.compactMap(\.string) ?? []
             guard pair.count == 2 else { throw BundleError("chat.json has no \(role.rawValue) turn; export the bundle again") }
             around[role] = (pair[0], pair[1])
@@ -36,19 +39,23 @@ public struct ChatTemplate: Sendable {
         self.around = around
     }
 
-    /// Return the text of a conversation, ready for the model's answer.
-    public func render(_ conversation: [Message]) -> String {
-        let turns = conversation.map { message in
-            (around[message.role]?.before ?? "") + cleaned(message.content) + (around[message.role]?.after ?? "")
+    /// Return the text of a conversation, ready for the model's answer. Throws BundleError for a turn that the template has not.
+    public func render(_ conversation: [Message]) throws -> String {
+        let turns = try conversation.map { message in
+            guard let (before, after) = around[message.role] else {
+                throw BundleError("the model has no turn for instructions; give none")
+            }
+            let text = cleaned(message.content)
+            return before + (trims ? text.trimmed : text).string + after
         }
         return (conversation.first?.role == .system ? "" : bare) + turns.joined() + answer
     }
 
     /// Put a space in place of each special token, again until none is left.
-    private func cleaned(_ message: String) -> String {
+    private func cleaned(_ message: String) -> Text {
         var text = Text(message)
         while let next = withoutSpecials(text) { text = next }
-        return text.string
+        return text
     }
 
     private func withoutSpecials(_ text: Text) -> Text? {

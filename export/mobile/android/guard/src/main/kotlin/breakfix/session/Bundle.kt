@@ -28,10 +28,14 @@ class Bundle private constructor(private val folder: File, private val manifest:
     /** Where the guard's encoder lies. */
     val encoder: File get() = File(folder, "$PAYLOAD/guard/model.onnx")
 
-    /** Return the guard's files, its messages in a language (as `de`) where it has them in that. */
+    /** Return the guard's files, its messages in a language (as `de`) where it has them in that. Throws BundleError. */
     fun guard(language: String? = null): GuardFiles {
         val (tokenizer, calibration) = text("guard/tokenizer.json") to text("guard/calibration.json")
-        return GuardFiles(tokenizer, calibration, text("guard/policy.json"), text("guard/tables.json"), language)
+        val policy = text("guard/policy.json")
+        if (read("guard/policy.json") { it.flag("shadow") }) {
+            throw BundleError("$PAYLOAD/guard/policy.json is in shadow mode, which blocks nothing; install the app again")
+        }
+        return GuardFiles(tokenizer, calibration, policy, text("guard/tables.json"), language)
     }
 
     fun template(): ChatTemplate = read("model/chat.json", ::ChatTemplate)
@@ -49,9 +53,12 @@ class Bundle private constructor(private val folder: File, private val manifest:
     companion object {
         private const val VERIFIED = "verified.txt"
 
+        /** Bytes: what is no larger is hashed whenever the bundle is opened, the guard's model among it. */
+        private const val SMALL = 32L shl 20
+
         /**
          * Open a bundle. With a [key], 32 bytes in base64, its manifest has to be signed by it; an empty one demands nothing.
-         * Every file is hashed the first time; later its size alone is looked at, as long as the manifest is the same.
+         * Every file is hashed the first time; later, as long as the manifest is the same, of the largest only the size counts.
          * Throws BundleError with the name of the file.
          */
         fun open(folder: File, key: String): Bundle = told {
@@ -65,7 +72,8 @@ class Bundle private constructor(private val folder: File, private val manifest:
             for ((name, entry) in manifest.payload) {
                 val file = File(folder, name)
                 if (!file.isFile) throw BundleError("$name is missing; install the app again")
-                val whole = file.length() == entry.bytes && (isKnown || file.inputStream().use { entry.fits(it, null) })
+                val isTrusted = isKnown && entry.bytes > SMALL
+                val whole = file.length() == entry.bytes && (isTrusted || file.inputStream().use { entry.fits(it, null) })
                 if (!whole) throw BundleError("$name was changed or cut short; install the app again")
             }
             if (!isKnown) verified.writeText(manifest.id)
@@ -89,15 +97,24 @@ class Bundle private constructor(private val folder: File, private val manifest:
             }
             return told {
                 val partial = File(folder.path + ".partial")
-                partial.deleteRecursively()
+                // An older bundle is of no more use to this app, and there may be no room for both.
+                for (old in listOf(partial, folder)) old.deleteRecursively()
+                demandRoom(folder.absoluteFile.parentFile, manifest)
                 for ((name, entry) in manifest.payload) copy(name, entry, from, partial)
                 File(partial, MANIFEST).writeBytes(bytes)
                 if (key != "") File(partial, SIGNATURE).writeBytes(signature())
                 File(partial, VERIFIED).writeText(manifest.id)
-                folder.deleteRecursively()
                 if (!partial.renameTo(folder)) throw BundleError("$folder cannot be made; free some storage and start again")
                 open(folder, key)
             }
+        }
+
+        private fun demandRoom(place: File, manifest: Manifest) {
+            place.mkdirs()
+            val (needed, free) = manifest.payload.values.sumOf { it.bytes } to place.usableSpace
+            if (free >= needed) return
+            val room = "the bundle needs ${needed / MEGABYTE + 1} MB and ${free / MEGABYTE} are free"
+            throw BundleError("$room; free some storage and start again")
         }
 
         private fun copy(name: String, entry: Entry, from: (String) -> InputStream, into: File) {
@@ -108,7 +125,10 @@ class Bundle private constructor(private val folder: File, private val manifest:
             } catch (error: IOException) {
                 throw BundleError("$name is missing; install the app again", error)
             }
-            val whole = source.use { input -> file.outputStream().use { entry.fits(input, it) } }
+            // On the storage before anything says that it was verified.
+            val whole = source.use { input ->
+                file.outputStream().use { output -> entry.fits(input, output).also { output.fd.sync() } }
+            }
             if (!whole) throw BundleError("$name was changed or cut short; install the app again")
         }
 
@@ -123,6 +143,7 @@ class Bundle private constructor(private val folder: File, private val manifest:
     }
 }
 
+private const val MEGABYTE = 1_000_000
 internal const val MANIFEST = "manifest.json"
 internal const val SIGNATURE = "manifest.sig"
 internal const val PAYLOAD = "payload"

@@ -11,6 +11,7 @@ import java.util.Base64
 internal class Manifest private constructor(val id: String, /** What the app carries. */ val payload: Map<String, Entry>) {
     companion object {
         private const val KIND = "bundle"
+        private const val FORMAT = 1
         private const val REMEDY = "install the app again"
         private val NEEDED = listOf(
             "model/model.onnx", "model/genai_config.json", "model/tokenizer.json", "model/chat.json", "card.json",
@@ -30,6 +31,7 @@ internal class Manifest private constructor(val id: String, /** What the app car
         private fun of(manifest: Fields): Manifest {
             val (id, kind, files) = Triple(manifest.text("id"), manifest.text("kind"), manifest.fields("files"))
             if (kind != KIND) throw BundleError("$MANIFEST is of a $kind and no $KIND; $REMEDY")
+            if (manifest.int("format") != FORMAT) throw BundleError("$MANIFEST is of another version; $REMEDY")
             val hashes = files.names.associateWith { files.fields(it).text("sha256") }
             for ((name, hash) in hashes) {
                 if (isPlain(name) && isHash(hash)) continue
