@@ -30,13 +30,13 @@ _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionE
 def load(cls: type[T], name: str, folder: Path, overrides: Sequence[str] = ()) -> T:
     """Read the recipe `name` (a file, or a name in `folder`) with `key.sub=value` overrides into `cls`.
 
-    One that says `like: OTHER` has that one's values where it has none itself. Raises UsageError for an unknown name,
-    RecipeError with all problems otherwise.
+    One that says `like: OTHER` has that one's values where it has none itself; a path is looked for beside it. Raises
+    UsageError for an unknown name, RecipeError with all problems otherwise.
     """
     path = _find(name, folder)
     values = dict(read_yaml(path))
     if LIKE in values:
-        other = _find(str(values.pop(LIKE)), folder)
+        other = _find(str(values.pop(LIKE)), folder, path.parent)
         under = read_yaml(other)
         if LIKE in under:
             raise RecipeError(str(path), [f"{LIKE}: {other} is itself like another; name that one"])
@@ -44,8 +44,8 @@ def load(cls: type[T], name: str, folder: Path, overrides: Sequence[str] = ()) -
     return build(cls, values, str(path), overrides)
 
 
-def _find(name: str, folder: Path) -> Path:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+def _find(name: str, folder: Path, beside: Path = Path()) -> Path:
+    path = beside / name if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise UsageError(f"there is no recipe {name}; known ones: {known}, or give the path of a .yaml file")

@@ -263,6 +263,13 @@ def test_a_recipe_may_be_like_another(tmp_path):
     assert (made.base, made.bits, made.quick, made.loop) == ("b", 8, True, Loop(steps=4, rate=0.5))
 
 
+def test_a_recipe_is_like_a_file_beside_it_wherever_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "one.yaml").write_text("base: a\n")
+    (tmp_path / "two.yaml").write_text("like: ./one.yaml\n")
+    monkeypatch.chdir("/")
+    assert recipe.load(Tiny, str(tmp_path / "two.yaml"), tmp_path / "none").base == "a"
+
+
 def test_a_recipe_is_like_one_that_is_there_and_like_none(tmp_path):
     (tmp_path / "two.yaml").write_text("like: three\n")
     with pytest.raises(UsageError, match="there is no recipe three"):

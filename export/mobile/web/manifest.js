@@ -7,12 +7,14 @@
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
 /** @typedef {{sha256: string, bytes: number}} Entry */
-/** @typedef {{id: string, kind: string, files: Record<string, Entry>, facts?: Record<string, unknown>}} Manifest */
+/** @typedef {{id: string, kind: string, format: number, files: Record<string, Entry>, facts?: Record<string, unknown>}} Manifest */
 
 /** What keeps the app from starting, in a sentence: what, which file, the remedy. */
 export class LoadError extends Error {}
 
 export const MANIFEST = "manifest.json";
+const KIND = "bundle";
+const FORMAT = 1;
 /** The folder of the bundle; loader.js and all of its kind lie at its top. */
 export const ROOT = new URL("./", import.meta.url).href;
 
@@ -33,10 +35,11 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"](\.[^'"]+)['"]/g;
  * @param {Manifest} manifest
  */
 export async function checked(manifest) {
-  const { id, kind, files } = manifest ?? {};
+  const { id, kind, format, files } = manifest ?? {};
   if (typeof id !== "string" || typeof kind !== "string" || typeof files !== "object" || !files) {
     throw new LoadError(`${MANIFEST} is damaged; export the bundle again.`);
   }
+  if (kind !== KIND || format !== FORMAT) throw new LoadError(`${MANIFEST} is of no bundle that this page reads; export it again.`);
   for (const [name, entry] of Object.entries(files)) {
     if (!isPlain(name) || !Number.isInteger(entry?.bytes) || typeof entry.sha256 !== "string") {
       throw new LoadError(`${MANIFEST} lists ${name}, which is no file of a bundle; export the bundle again.`);

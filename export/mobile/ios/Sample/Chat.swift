@@ -62,12 +62,21 @@ final class Chat: ObservableObject {
         case .tooLong: lines[last].note = String(localized: "That is too long for this model. Please shorten it.")
         case .done(let note, let forgotten, let cut):
             let told = [
-                note.map(\.message) ?? "", forgotten > 0 ? String(localized: "The beginning of the chat was forgotten.") : "",
+                note.map(remark) ?? "", forgotten > 0 ? String(localized: "The beginning of the chat was forgotten.") : "",
                 cut ? String(localized: "The answer was cut because it became too long.") : "",
             ]
             lines[last].note = told.filter { !$0.isEmpty }.joined(separator: "\n")
         case .broken: lines[last].note = String(localized: "The model broke off. Please ask again.")
         }
+    }
+
+    /// What to say of a text that passed: not every verdict that lets one pass has words of the policy's.
+    private func remark(_ note: Note) -> String {
+        if !note.message.isEmpty { return note.message }
+        guard note.action == .redact else { return String(localized: "The guard let this pass with a warning.") }
+        return note.rail == .input
+            ? String(localized: "Personal data were taken out of your question.")
+            : String(localized: "Personal data were taken out of the answer.")
     }
 
     private func spoken(_ line: Line) -> String { [line.text, line.note].filter { !$0.isEmpty }.joined(separator: "\n") }

@@ -8,6 +8,8 @@ import androidx.compose.runtime.mutableStateListOf
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.setValue
 import androidx.lifecycle.AndroidViewModel
+import breakfix.guard.Action
+import breakfix.guard.Rail
 import breakfix.session.TurnEvent
 import java.util.concurrent.Executors
 
@@ -81,13 +83,26 @@ class ChatViewModel(application: Application) : AndroidViewModel(application) {
         lines[lines.size - 1] = when (event) {
             is TurnEvent.Shown -> line.copy(text = line.text + event.text)
             is TurnEvent.Blocked -> line.copy(text = event.kept, note = blocked(line, event))
-            is TurnEvent.Done -> line.copy(note = event.note?.message.orEmpty())
+            is TurnEvent.Done -> line.copy(note = remarks(event))
             is TurnEvent.TooLong -> line.copy(note = text(R.string.too_long))
             is TurnEvent.Broken -> line.copy(note = text(R.string.broken))
         }
         if (event is TurnEvent.Shown) return
         isBusy = false
         announcement = lines.last().let { "${it.text} ${it.note}".trim() }
+    }
+
+    /** What to say of an answer that passed: not every verdict that lets a text pass has words of the policy's. */
+    private fun remarks(event: TurnEvent.Done): String {
+        val note = event.note
+        val said = when {
+            note == null -> ""
+            note.message != "" -> note.message
+            note.action != Action.REDACT -> text(R.string.warned)
+            else -> text(if (note.rail == Rail.INPUT) R.string.redacted_question else R.string.redacted_answer)
+        }
+        val forgotten = if (event.forgotten > 0) text(R.string.forgotten) else ""
+        return listOf(said, forgotten).filter { it != "" }.joinToString(" ")
     }
 
     private fun blocked(line: Line, event: TurnEvent.Blocked): String =
