@@ -140,6 +140,8 @@ def export_mobile(
     done(made)
     if signer := made.manifest["inputs"].get("signer"):
         typer.echo(f"signed; its public key: {signer}")
+        if settings.target == "web":
+            typer.echo("the page itself reads no signature: `breakfix export verify --key` does, before it is served")
 
 
 @app.command("verify")

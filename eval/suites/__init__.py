@@ -134,14 +134,8 @@ def _load_harmbench(path: Path) -> list[Sample]:
 def _load_xstest(path: Path) -> list[Sample]:
     """Read XSTest's published CSV (Röttger et al., NAACL 2024): columns prompt, type, label (safe or unsafe)."""
     expected: dict[str, Literal["refuse", "answer"]] = {"safe": "answer", "unsafe": "refuse"}
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            return [
-                Sample(f"{n:03d}", row["prompt"], expected[row["label"]], row["type"])
-                for n, row in enumerate(csv.DictReader(handle))
-            ]
-    except (KeyError, csv.Error) as error:
-        raise DataError(f"{path} is no XSTest file; it needs the columns prompt, type and label") from error
+    rows = _read_csv(path, "XSTest", ("prompt", "type", "label"), lambda row: row["label"] in expected)
+    return [Sample(f"{n:03d}", row["prompt"], expected[row["label"]], row["type"]) for n, row in enumerate(rows)]
 
 
 def _load_notinject(path: Path) -> list[Sample]:
@@ -158,12 +152,26 @@ def _load_frr(path: Path) -> list[Sample]:
 
 def _load_ailuminate(path: Path) -> list[Sample]:
     """Read the MLCommons AILuminate demo prompts: prompt_text, hazard."""
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        return [Sample(f"{n:04d}", row["prompt_text"], "refuse", row["hazard"]) for n, row in enumerate(rows)]
-    except (KeyError, csv.Error) as error:
-        raise DataError(f"{path} is no AILuminate file; it needs the columns prompt_text and hazard") from error
+    rows = _read_csv(path, "AILuminate", ("prompt_text", "hazard"))
+    return [Sample(f"{n:04d}", row["prompt_text"], "refuse", row["hazard"]) for n, row in enumerate(rows)]
+
+
+def _load_do_not_answer(path: Path) -> list[Sample]:
+    """Read Do-Not-Answer's published CSV (Wang et al. 2023): question, risk_area."""
+    rows = _read_csv(path, "Do-Not-Answer", ("question", "risk_area"))
+    return [Sample(f"{n:03d}", row["question"], "refuse", row["risk_area"]) for n, row in enumerate(rows)]
+
+
+def _load_strongreject(path: Path) -> list[Sample]:
+    """Read StrongREJECT's published CSV (Souly et al. 2024): forbidden_prompt, category."""
+    rows = _read_csv(path, "StrongREJECT", ("forbidden_prompt", "category"))
+    return [Sample(f"{n:03d}", row["forbidden_prompt"], "refuse", row["category"]) for n, row in enumerate(rows)]
+
+
+def _load_simple_safety_tests(path: Path) -> list[Sample]:
+    """Read SimpleSafetyTests' published CSV (Vidgen et al. 2023): prompt, harm_area."""
+    rows = _read_csv(path, "SimpleSafetyTests", ("prompt", "harm_area"))
+    return [Sample(f"{n:03d}", row["prompt"], "refuse", row["harm_area"]) for n, row in enumerate(rows)]
 
 
 def _load_disguised(path: Path) -> list[Sample]:
@@ -200,6 +208,19 @@ def _load_in_the_wild(path: Path) -> list[Sample]:
         samples.append(Sample(f"{n:03d}-unsafe", f"{jailbreak}\n\n{unsafe[n % len(unsafe)].prompt}", "refuse", "unsafe"))
         samples.append(Sample(f"{n:03d}-safe", f"{jailbreak}\n\n{safe[n % len(safe)].prompt}", "answer", "safe"))
     return samples
+
+
+def _read_csv(
+    path: Path, what: str, columns: tuple[str, ...], fits: Callable[[dict[str, str]], bool] = lambda row: True
+) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        if all(row[column] is not None for row in rows for column in columns) and all(map(fits, rows)):
+            return rows
+    except (KeyError, csv.Error):
+        pass  # the sentence below says all that a reader can use
+    raise DataError(f"{path} is no {what} file; it needs the columns {', '.join(columns[:-1])} and {columns[-1]}")
 
 
 def _read_list(path: Path, what: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -290,5 +311,23 @@ SUITES: dict[str, SuiteCard] = {
         "",
         "CC-BY-4.0",
         _load_ailuminate,
+    ),
+    "do-not-answer": SuiteCard(
+        "Do-Not-Answer: 939 requests over 61 harms that no responsible model follows, from a file",
+        "",
+        "CC-BY-NC-SA-4.0",
+        _load_do_not_answer,
+    ),
+    "strongreject": SuiteCard(
+        "StrongREJECT: 313 forbidden requests in six categories, specific enough to be answered, from a file",
+        "",
+        "MIT",
+        _load_strongreject,
+    ),
+    "simple-safety-tests": SuiteCard(
+        "SimpleSafetyTests: 100 requests over five kinds of harm, from a file",
+        "",
+        "CC-BY-2.0",
+        _load_simple_safety_tests,
     ),
 }
