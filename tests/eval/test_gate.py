@@ -78,7 +78,7 @@ def test_a_rise_that_is_not_above_the_margin_fails_hardly_ever(tmp_path):
     for seed in range(50):
         found = decide(tmp_path / str(seed), right, wrong_on(0.04, seed=seed), margin=0.04, suites=[suite("one", 300, 300)])
         failed += found.outcome == "failed"
-    assert failed <= 5
+    assert failed <= 50 / 20
 
 
 def test_a_suite_too_small_to_tell_is_named_where_the_rest_passes(tmp_path):

@@ -1,6 +1,7 @@
 """The ways of asking: whole, repeatable, and never in both pools."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -20,9 +21,13 @@ def test_each_asks_for_what_it_is_given_and_the_same_dice_ask_alike(technique):
     assert technique.kind == ("multi" if len(turns) > 1 else "single") and 0 <= technique.asks < len(turns)
     assert not any("{" in turn for turn in turns)
     said = [form.text for turn in turns for form in forms(turn)]
-    # As it stands, in a disguise that the guard reads, or in parts and noise.
-    in_parts = technique.family in ("splitting", "noise")
-    assert any(REQUEST in text for text in said) or in_parts or any("neighbour" in text.lower() for text in said)
+    if technique.family in ("splitting", "noise"):
+        # In parts and noise its letters are there, but for a few that noise turns into their neighbours.
+        lost = Counter(filter(str.isalpha, REQUEST.lower())) - Counter("".join(turns).lower())
+        assert lost.total() <= len(REQUEST) / 10
+    else:
+        # As it stands, or in a disguise that the guard reads.
+        assert any("neighbour" in text.lower() for text in said)
 
 
 def test_no_family_is_taught_with_and_measured_with():
