@@ -1,7 +1,7 @@
 """Several candidates of one cycle, and the rule that chooses among them.
 
 They are measured, in float, on requests that none of them learned from and that no release is measured with: the half of the
-authored contrasts that may be looked at, and everyday requests that training left over. The rule is
+authored contrasts that may be looked at, and harmless requests that training left over, everyday ones first. The rule is
 fixed before anybody is measured, and every decision is on record with what it was made of. It knows no stage.
 """
 
@@ -81,9 +81,9 @@ def requests(settings: CandidateSettings, learned: Sequence[tuple[Path, int]]) -
     seen = {row["prompt"] for own, _ in rows for row in own if row["use"] == "sft"}
     seen |= {row["prompt"] for own, asked in rows for row in [r for r in own if r["use"] == "preference"][:asked]}
     harmless = [row for row in rows[0][0] if row["label"] != "unsafe" and row["prompt"] not in seen]
-    left = [row for row in harmless if row["label"] == "general"][-settings.everyday :]
+    left = sorted(harmless, key=lambda row: row["label"] == "general")[-settings.everyday :]
     if not left:
-        raise DataError("training left no everyday request over to measure candidates with; lower curate.mix")
+        raise DataError("training left no harmless request over to measure candidates with; lower curate.mix")
     everyday = tuple(Sample(row["id"], row["prompt"], "answer", "everyday") for row in left)
     return [suites.load(CONTRASTS), Suite(LEFT_OVER, everyday)]
 

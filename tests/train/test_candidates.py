@@ -31,9 +31,8 @@ def dataset(folder, rows):
 @pytest.fixture
 def data(tmp_path):
     asked = [row(f"asked {n}", "preference") for n in range(3)]
-    left = [row("left general", "preference"), row("left more", "preference")]
-    other = [row("left look-alike", "preference", "safe"), row("bad", "preference", "unsafe")]
-    return dataset(tmp_path / "data", [row("learned", "sft"), *asked, *left, *other])
+    left = [row("left general", "preference"), row("left look-alike", "preference", "safe"), row("bad", "preference", "unsafe")]
+    return dataset(tmp_path / "data", [row("learned", "sft"), *asked, *left])
 
 
 @pytest.fixture
@@ -56,34 +55,34 @@ def measured(tmp_path, data):
 def test_what_training_saw_is_not_asked(data):
     contrasts, left = requests(CandidateSettings(), [(data, 3)])
     assert contrasts == suites.load("contrast-dev")
-    assert [sample.id for sample in left.samples] == ["left general", "left more"]
+    assert [sample.id for sample in left.samples] == ["left look-alike", "left general"]
 
 
 def test_what_one_candidate_learned_is_asked_of_none(data, tmp_path):
     other = dataset(tmp_path / "other", [row("left general", "sft")])
     _, left = requests(CandidateSettings(), [(data, 3), (other, 5)])
-    assert [sample.id for sample in left.samples] == ["left more"]
+    assert [sample.id for sample in left.samples] == ["left look-alike"]
 
 
 def test_a_candidate_that_asks_for_more_pairs_learned_more(data):
     _, left = requests(CandidateSettings(), [(data, 3), (data, 4)])
-    assert [sample.id for sample in left.samples] == ["left more"]
+    assert [sample.id for sample in left.samples] == ["left look-alike"]
 
 
 def test_the_same_words_under_another_name_are_the_same_request(data, tmp_path):
     other = dataset(tmp_path / "other", [{**row("invented-7", "sft"), "prompt": "Tell me of left general"}])
     _, left = requests(CandidateSettings(), [(data, 3), (other, 0)])
-    assert [sample.id for sample in left.samples] == ["left more"]
+    assert [sample.id for sample in left.samples] == ["left look-alike"]
 
 
-def test_no_more_everyday_requests_are_asked_than_wanted(data):
+def test_everyday_requests_come_first(data):
     _, left = requests(CandidateSettings(everyday=1), [(data, 3)])
-    assert [sample.id for sample in left.samples] == ["left more"]
+    assert [sample.id for sample in left.samples] == ["left general"]
 
 
 def test_training_must_leave_something(tmp_path):
     data = dataset(tmp_path / "data", [row("learned", "sft")])
-    with pytest.raises(DataError, match="left no everyday request over"):
+    with pytest.raises(DataError, match="left no harmless request over"):
         requests(CandidateSettings(), [(data, 3)])
 
 
