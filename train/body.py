@@ -4,8 +4,8 @@ An encoder of this size is half embedding, and most of that stands for words a c
 with the pieces it kept, so a smaller vocabulary costs tokens and no text. Kept are the words that the training texts use most:
 of the 11,000 commonest English ones, a twelfth of the words in these texts would be in pieces.
 
-A script that the encoder was never taught is unread by it. Of Chinese it is taught a pidgin: each character begins as the
-English word that stands for it, and training does the rest.
+A language that the encoder was never taught is unread by it. It is taught a pidgin of some: each word, each Chinese character and
+each ending begins as the English word that stands for it, and training does the rest.
 """
 
 import json
@@ -23,6 +23,8 @@ from ..core.errors import UsageError
 
 _LONGEST_PIECE = 5
 """Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
+_FAMILIAR = 12_000
+"""Entries from the published vocabulary's start, its most frequent, that mean what they mean in English whatever else they do."""
 
 
 def shrink(
@@ -31,8 +33,9 @@ def shrink(
     """Return the encoder with its first `layers` layers and the `words` entries that `texts` use most, and its tokenizer.
 
     Entries that they use alike rank as in the published vocabulary. Also kept are the special tokens, single characters of
-    every script, and short word pieces. 0 keeps everything. Each character of `glosses` gets an entry, and begins as the mean
-    of its English word's tokens. Raises UsageError for more layers than there are.
+    every script, and short word pieces. 0 keeps everything. Each piece of `glosses` (a character, a word, or `##` and a word's
+    ending) gets an entry, and begins as the mean of its English words' tokens; a word among the encoder's `_FAMILIAR` first
+    keeps its meaning. Raises UsageError for more layers than there are, and for a piece that the tokenizer would cut.
     """
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -62,23 +65,33 @@ def shrink(
 
 
 def _meanings(model: Any, tokenizer: Tokenizer, glosses: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """Return what each piece begins as, by its spelling in the vocabulary: without case and accents, a syllable in its letters."""
     published = model.embeddings.word_embeddings.weight.data
-    ids = {character: tokenizer.encode(gloss, add_special_tokens=False).ids for character, gloss in glosses.items()}
-    return {character: published[tokens].mean(0) for character, tokens in ids.items()}
+    means: dict[str, list[int]] = {}
+    for piece, gloss in glosses.items():
+        ending, bare = piece.startswith("##"), piece.removeprefix("##")
+        cut = tokenizer.normalizer.normalize_str(bare).split()
+        if len(cut) != 1:
+            raise UsageError(f"the tokenizer reads {piece} as {len(cut)} words; gloss each by itself")
+        spelling = "##" + cut[0] if ending else cut[0]
+        if len(cut[0]) > 1 and (tokenizer.token_to_id(spelling) or _FAMILIAR) < _FAMILIAR:
+            continue
+        means.setdefault(spelling, []).extend(tokenizer.encode(gloss, add_special_tokens=False).ids)
+    return {spelling: published[tokens].mean(0) for spelling, tokens in means.items()}
 
 
 def _learn(model: Any, tokenizer: Tokenizer, meanings: Mapping[str, torch.Tensor]) -> Tokenizer:
-    """Give each character an entry that begins as what it means; returns the tokenizer that knows them all."""
+    """Give each piece an entry that begins as what it means; returns the tokenizer that knows them all."""
     if not meanings:
         return tokenizer
     parts = json.loads(tokenizer.to_str())
     vocabulary = parts["model"]["vocab"]
-    for character in meanings:
-        vocabulary.setdefault(character, len(vocabulary))
+    for piece in meanings:
+        vocabulary.setdefault(piece, len(vocabulary))
     model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
     weights = model.embeddings.word_embeddings.weight.data
-    for character, meaning in meanings.items():
-        weights[vocabulary[character]] = meaning
+    for piece, meaning in meanings.items():
+        weights[vocabulary[piece]] = meaning
     return _with_vocabulary(parts, vocabulary)
 
 

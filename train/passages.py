@@ -27,7 +27,7 @@ _FRAMINGS = (CORPUS / "wrappers.jsonl", CORPUS / "guard" / "wrappers.jsonl")
 _ANSWERS = CORPUS / "guard" / "answers.jsonl"
 _IDENTITIES = CORPUS / "guard" / "identities.yaml"
 _PHRASES, _PHRASINGS = sorted((CORPUS / "guard" / "phrases").glob("*/*.yaml")), CORPUS / "guard" / "phrasings.yaml"
-_CHARACTERS = CORPUS / "guard" / "characters.txt"
+_GLOSSARIES = sorted((CORPUS / "guard" / "glossaries").glob("*.txt"))
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class PassageSettings:
     """Groups put into each identity template."""
     phrasings: int = 2
     """Sentences that each phrase is put into."""
+    spaced: int = 0
+    """Harmless requests shown with a space after every letter too: letters by themselves tell no harm, whatever they spell. What
+    they spell the guard reads when it has put them together."""
     answers: int = 900
     """Written answers shown, refusals and real ones."""
     cut: float = 0.5
@@ -82,15 +85,24 @@ class Example(NamedTuple):
 
 def digest() -> str:
     """Return the sha256 of the files that are read beside the dataset, and of their names, which tell what they hold."""
-    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES, *_PHRASES, _PHRASINGS, _CHARACTERS]
+    files: list[Path] = [*_FRAMINGS, _ANSWERS, _IDENTITIES, *_PHRASES, _PHRASINGS, *_GLOSSARIES]
     named = ((str(path.relative_to(CORPUS)), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files)
     return hashlib.sha256("".join(f"{name} {digest_}\n" for name, digest_ in named).encode()).hexdigest()
 
 
 def glosses() -> dict[str, str]:
-    """Return the English word that stands for each Chinese character."""
-    lines = [line.split(maxsplit=1) for line in _CHARACTERS.read_text(encoding="utf-8").splitlines()]
-    return {character: gloss for characters, gloss in lines for character in characters}
+    """Return the English word that stands for each Chinese character and each word or ending of other languages.
+
+    What is a word of several languages stands for all that it means in them.
+    """
+    found: dict[str, list[str]] = {}
+    for path in _GLOSSARIES:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            *pieces, gloss = line.split()
+            # Of Chinese a line holds the characters without spaces.
+            for piece in "".join(pieces) if path.stem == "zh" else pieces:
+                found.setdefault(piece, []).append(gloss)
+    return {piece: " ".join(dict.fromkeys(meanings)) for piece, meanings in found.items()}
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ def build(
     kept = _kept(settings, {example.family for example in bare})
     kept |= _kept(settings, {f"framing/{framing['family']}" for framing in framings})
     framed = [example for framing in framings for example in _framed(framing, bare, kept, settings, dice)]
+    bare += [_spaced(example, dice) for example in _some(dice, settings.spaced, bare, unsafe=False)]
     found = bare + framed + _answers(settings, rows, base_answers, dice)
     held = {example.passage.prompt for example in found if example.family in kept}
     return [e for e in found if e.family in kept or e.request not in held], kept
@@ -199,6 +212,11 @@ def _framed(
         )
         for core in cores
     ]  # fmt: skip
+
+
+def _spaced(example: Example, dice: random.Random) -> Example:
+    between = " " * dice.randint(2, 3)
+    return example._replace(passage=Passage(between.join(" ".join(word) for word in example.passage.prompt.split())))
 
 
 def _answers(

@@ -81,3 +81,27 @@ def test_a_character_begins_as_the_word_that_stands_for_it(encoder, words):
     meant = before.encode("baker ing", add_special_tokens=False).ids
     assert torch.allclose(table[said.ids[2]], published[meant].mean(0))
     assert model(torch.tensor([said.ids]))[0].shape == (1, 4, 16)
+
+
+def test_a_word_of_another_language_begins_as_its_english_word_however_it_is_spelled(encoder):
+    whole, before = shrink(encoder, layers=0, words=0)
+    glosses = {"Brötchen": "bread", "##들": "baker ing", "빵": "bread"}
+    model, after = shrink(encoder, layers=1, words=WORDS, glosses=glosses)
+    table, published = model.embeddings.word_embeddings.weight, whole.embeddings.word_embeddings.weight
+    said = after.encode("BRÖTCHEN brotchen 빵들", add_special_tokens=False)
+    assert len(said.ids) == 4 and said.ids[0] == said.ids[1] and said.tokens[3].startswith("##")
+    bread, baker = (before.encode(text, add_special_tokens=False).ids for text in ("bread", "baker ing"))
+    assert torch.equal(table[said.ids[0]], published[bread[0]]) and torch.equal(table[said.ids[2]], published[bread[0]])
+    assert torch.allclose(table[said.ids[3]], published[baker].mean(0))
+
+
+def test_an_english_word_keeps_its_meaning_whatever_it_means_elsewhere(encoder):
+    whole, _ = shrink(encoder, layers=0, words=0)
+    model, after = shrink(encoder, layers=1, words=0, glosses={"bread": "baker"})
+    at = after.token_to_id("bread")
+    assert torch.equal(model.embeddings.word_embeddings.weight[at], whole.embeddings.word_embeddings.weight[at])
+
+
+def test_a_gloss_for_what_the_tokenizer_cuts_is_refused(encoder):
+    with pytest.raises(UsageError, match="reads 殺す as 2 words; gloss each by itself"):
+        shrink(encoder, layers=1, words=0, glosses={"殺す": "kill"})

@@ -103,3 +103,19 @@ def test_look_alikes_are_harmless_and_general_requests_are_none_of_them(built):
     bare = [example for example in built[0] if not example.core]
     assert not any(example.look_alike for example in bare if example.passage.prompt in general)
     assert sum(example.look_alike for example in bare) > 1000
+
+
+def test_letters_apart_are_shown_as_harmless_and_only_on_demand(built):
+    settings = PassageSettings(framings=200, spaced=50)
+    more, kept = passages.build(settings, ROWS, BASE_ANSWERS)
+    spaced = [e for e in more if not e.passage.answer and e.passage.prompt.startswith(" ".join(e.passage.prompt[:7:2]))]
+    known = {"".join(e.passage.prompt.split()): e for e in built[0] if not e.core}
+    assert len(spaced) >= 45 and not any(e.unsafe for e in spaced)
+    assert all(known["".join(e.passage.prompt.split())].family == e.family for e in spaced)
+    assert kept == built[1]
+
+
+def test_a_glossary_has_one_entry_for_all_that_a_word_means():
+    glosses = passages.glosses()
+    assert glosses["杀"] == glosses["殺"] == "kill" and len(glosses) > 5000
+    assert all(gloss.isascii() and piece and not piece.isspace() for piece, gloss in glosses.items())
