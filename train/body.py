@@ -4,8 +4,9 @@ An encoder of this size is half embedding, and most of that stands for words a c
 with the pieces it kept, so a smaller vocabulary costs tokens and no text. Kept are the words that the training texts use most:
 of the 11,000 commonest English ones, a twelfth of the words in these texts would be in pieces.
 
-A language that the encoder was never taught is unread by it. It is taught a pidgin of some: each word, each Chinese character and
-each ending begins as the English word that stands for it, and training does the rest.
+A language that the encoder was never taught is unread by it. It is taught a pidgin of some: each word, each Chinese character
+and each ending begins as the English word that stands for it, and training does the rest. Where the embedding stays as it is,
+what begins alike is stored once (`export.guard_graph`), so that such a word costs its letters and no weights.
 """
 
 import json
@@ -24,7 +25,7 @@ from ..core.errors import UsageError
 _LONGEST_PIECE = 5
 """Characters, "##" included, up to which word endings are kept: with them and single letters any word can be spelled."""
 _FAMILIAR = 12_000
-"""Entries from the published vocabulary's start, its most frequent, that mean what they mean in English whatever else they do."""
+"""Entries from the published vocabulary's start, its most frequent, that mean what they mean in English."""
 
 
 def shrink(
@@ -34,8 +35,9 @@ def shrink(
 
     Entries that they use alike rank as in the published vocabulary. Also kept are the special tokens, single characters of
     every script, and short word pieces. 0 keeps everything. Each piece of `glosses` (a character, a word, or `##` and a word's
-    ending) gets an entry, and begins as the mean of its English words' tokens; a word among the encoder's `_FAMILIAR` first
-    keeps its meaning. Raises UsageError for more layers than there are, and for a piece that the tokenizer would cut.
+    ending) gets an entry that begins as its English word, or as the mean of several, what it means in English among them.
+    A word among the encoder's `_FAMILIAR` first keeps its meaning. Raises UsageError for more layers than there are, and for a
+    piece that the tokenizer would cut.
     """
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -46,38 +48,41 @@ def shrink(
     if layers:
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers = layers
-    meanings = _meanings(model, tokenizer, glosses or {})
+    meanings = _meanings(tokenizer, glosses or {})
+    published = model.embeddings.word_embeddings.weight.data
     if words:
         parts = json.loads(tokenizer.to_str())
-        used = Counter(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).ids)
+        # A word that will have an entry does not use the pieces it would be cut into.
+        counting = _with_vocabulary(json.loads(tokenizer.to_str()), {**dict.fromkeys(meanings, 0), **parts["model"]["vocab"]})
+        used = Counter(token for text in texts for token in counting.encode(text, add_special_tokens=False).tokens)
         # A BERT vocabulary stands in the order of its words' frequency.
-        ordered = sorted(parts["model"]["vocab"].items(), key=lambda item: (-used[item[1]], item[1]))
+        ordered = sorted(parts["model"]["vocab"].items(), key=lambda item: (-used[item[0]], item[1]))
         kept = [(token, old) for rank, (token, old) in enumerate(ordered) if _is_kept(token, rank, words)]
         kept.sort(key=lambda item: item[1])
         vocabulary = {token: new for new, (token, _) in enumerate(kept)}
         tokenizer = _with_vocabulary(parts, vocabulary)
-        old = model.embeddings.word_embeddings
-        smaller = nn.Embedding(len(kept), old.embedding_dim, padding_idx=vocabulary["[PAD]"])
-        smaller.weight.data.copy_(old.weight.data[[at for _, at in kept]])
+        smaller = nn.Embedding(len(kept), published.shape[1], padding_idx=vocabulary["[PAD]"])
+        smaller.weight.data.copy_(published[[at for _, at in kept]])
         model.embeddings.word_embeddings = smaller
         model.config.vocab_size, model.config.pad_token_id = len(kept), vocabulary["[PAD]"]
-    return model, _learn(model, tokenizer, meanings)
+    return model, _learn(model, tokenizer, {piece: published[entries].mean(0) for piece, entries in meanings.items()})
 
 
-def _meanings(model: Any, tokenizer: Tokenizer, glosses: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """Return what each piece begins as, by its spelling in the vocabulary: without case and accents, a syllable in its letters."""
-    published = model.embeddings.word_embeddings.weight.data
+def _meanings(tokenizer: Tokenizer, glosses: Mapping[str, str]) -> dict[str, list[int]]:
+    """Return the entries that each piece means, by its spelling in the vocabulary: without case and accents."""
     means: dict[str, list[int]] = {}
     for piece, gloss in glosses.items():
-        ending, bare = piece.startswith("##"), piece.removeprefix("##")
-        cut = tokenizer.normalizer.normalize_str(bare).split()
+        bare = piece.removeprefix("##")
+        cut = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(bare))]
         if len(cut) != 1:
             raise UsageError(f"the tokenizer reads {piece} as {len(cut)} words; gloss each by itself")
-        spelling = "##" + cut[0] if ending else cut[0]
-        if len(cut[0]) > 1 and (tokenizer.token_to_id(spelling) or _FAMILIAR) < _FAMILIAR:
+        spelling = cut[0] if bare == piece else "##" + cut[0]
+        own = tokenizer.token_to_id(spelling)
+        if own is not None and own < _FAMILIAR and len(cut[0]) > 1:
             continue
-        means.setdefault(spelling, []).extend(tokenizer.encode(gloss, add_special_tokens=False).ids)
-    return {spelling: published[tokens].mean(0) for spelling, tokens in means.items()}
+        entries = means.setdefault(spelling, [] if own is None or len(cut[0]) == 1 else [own])
+        entries += [at for at in tokenizer.encode(gloss, add_special_tokens=False).ids if at not in entries]
+    return means
 
 
 def _learn(model: Any, tokenizer: Tokenizer, meanings: Mapping[str, torch.Tensor]) -> Tokenizer:

@@ -43,8 +43,8 @@ class PassageSettings:
     phrasings: int = 2
     """Sentences that each phrase is put into."""
     spaced: int = 0
-    """Harmless requests shown with a space after every letter too: letters by themselves tell no harm, whatever they spell. What
-    they spell the guard reads when it has put them together."""
+    """Harmless requests shown with a space after every letter too: letters by themselves tell no harm, whatever they spell.
+    What they spell the guard reads when it has put them together."""
     answers: int = 900
     """Written answers shown, refusals and real ones."""
     cut: float = 0.5

@@ -265,7 +265,8 @@ SUITES: dict[str, SuiteCard] = {
         _load_everyday,
     ),
     "languages": SuiteCard(
-        "351 authored minimal pairs over the 13 hazards in French, German, Spanish, Italian, Portuguese, Russian, Chinese, Japanese and Korean",
+        "351 authored minimal pairs over the 13 hazards in nine languages: German, Spanish, French, Italian, Portuguese,"
+        " Russian, Chinese, Japanese and Korean",
         str(HERE / "languages.jsonl"),
         "Apache-2.0",
         _load_languages,

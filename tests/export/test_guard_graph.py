@@ -55,6 +55,22 @@ def test_onnx_computes_what_torch_does(bits, tmp_path):
     assert (tmp_path / "int8.onnx").stat().st_size < 0.5 * (tmp_path / "float.onnx").stat().st_size
 
 
+def test_entries_that_are_alike_are_stored_once(tmp_path):
+    sizes, said = [], []
+    for alike in (1, 60):
+        guard = model(4)
+        weights = guard.encoder.embeddings.word_embeddings.weight.data
+        weights[20 : 20 + alike] = weights[20]
+        with torch.inference_mode():
+            said.append(guard(torch.tensor([[5, 20, 99]]), torch.zeros(1, 3, dtype=torch.int64))[0].numpy())
+        to_onnx(guard, tmp_path / "float.onnx")
+        sizes.append((tmp_path / "float.onnx").stat().st_size)
+        assert run(tmp_path / "float.onnx", [5, 20 + alike - 1, 99])[:4] == pytest.approx(
+            guard(torch.tensor([[5, 20, 99]]), torch.tensor([[0, 0, 1]]))[0].detach().numpy()[:4], abs=1e-5
+        )
+    assert sizes[0] - sizes[1] >= 59 * (128 // 2 + 128 // 32 * 2) and said[0] == pytest.approx(said[1], abs=1e-6)
+
+
 @given(st.lists(st.floats(-100, 100, width=32), min_size=64, max_size=64), st.sampled_from([1.0, 1e-9, 1e-6, 1e-3, 100.0]))
 def test_what_lies_on_the_grid_stays_and_the_rest_moves_less_than_a_step(numbers, scale):
     weights = torch.tensor(numbers).reshape(1, 64) * scale
