@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import BreakfixError, UsageError
-from .options import Audit, BundleGuard, BundleModel, PolicyName, recipe_of
+from .options import Audit, BundleGuard, BundleModel, PolicyName, print_figures, recipe_of
 
 
 def chat(
@@ -118,8 +118,18 @@ def bench(
     tokens: Annotated[int, typer.Option("--tokens", min=2, help="Longest answer, in tokens.")] = 128,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 2,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for bench.md, bench.json and bench.png.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="WEB", help="Measure this web bundle's page in Chromium, and nothing else.")
+    ] = None,
 ) -> None:
     """Measure speed, memory and the guard's cost on this machine, in turn with others."""
+    if page is not None:
+        if model or guard_folder or against or out:
+            raise UsageError("--page measures a web bundle alone; leave out MODEL, --guard, --vs and --out")
+        from ..runtime.bench.page import bench_page
+
+        print_figures(bench_page(page, rounds, threads))
+        return
     from ..runtime.bench import alone, race, report
     from ..runtime.bench.contenders import Entry
     from ..runtime.bundle import find_bundle

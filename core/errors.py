@@ -22,7 +22,7 @@ EXTRAS = {
     "export": ("torch", "transformers", "onnx", "onnxscript", "cryptography"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "report": ("matplotlib",),
-    "bench": ("llama_cpp",),
+    "bench": ("llama_cpp", "playwright"),
 }
 """What each optional extra brings; `train` brings `export` too."""
 

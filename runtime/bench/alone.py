@@ -13,7 +13,7 @@ from ..memory import peak_megabytes
 from ..session import Session
 from .contenders import megabytes
 
-_QUESTION = (
+QUESTION = (
     "I am planning a small vegetable garden on a balcony that gets sun only in the morning. Which plants would you choose, "
     "how large should the pots be, and what should I do in each month from March to September?"
 )
@@ -34,10 +34,10 @@ def bench_talk(model: Path, guard: Path, rounds: int, tokens: int, threads: int)
     shown, later, read, checks = [], [], [], []
     for _ in range(rounds):
         session = Session(engine, rails, Sampling(max_new_tokens=tokens))
-        shown.append(_first_text(session, _QUESTION))
+        shown.append(_first_text(session, QUESTION))
         later.append(_first_text(session, _NEXT))
         read.append(engine.read)
-        checks.append(rails.check_input(_QUESTION).milliseconds)
+        checks.append(rails.check_input(QUESTION).milliseconds)
     return [
         Figure("first text shown", 1000 * median(shown), "ms"),
         Figure("second turn, first text", 1000 * median(later), "ms"),
@@ -57,8 +57,8 @@ def bench_guard(folder: Path, rounds: int, policy: str = "default") -> list[Figu
         at = time.perf_counter()
         rails.classifier.score([full])
         passes.append(time.perf_counter() - at)
-        questions.append(rails.check_input(_QUESTION).milliseconds)
-        answers.append(rails.check_output(_QUESTION, _QUESTION).milliseconds)
+        questions.append(rails.check_input(QUESTION).milliseconds)
+        answers.append(rails.check_output(QUESTION, QUESTION).milliseconds)
     return [
         Figure("load", 1000 * loaded, "ms"),
         Figure(f"one pass, {WINDOW} tokens", 1000 * median(passes), "ms"),

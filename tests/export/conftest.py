@@ -76,7 +76,7 @@ def make_bundle(out: Path, changes: Mapping[str, str | bytes | None]) -> Path:
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
                 (work / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
-    artifact.produce(out, "bundle", {}, {}, write)
+    artifact.produce(out, "bundle", {"target": "web"}, {}, write)
     return out
 
 

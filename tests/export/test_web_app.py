@@ -85,6 +85,19 @@ def test_axe_finds_no_grave_fault_in_light_and_dark(web_bundle, play):
     assert seen["wide"] <= 360
 
 
+@pytest.mark.slow
+def test_its_speed_is_measured_as_a_person_meets_it(web_bundle, play):
+    from breakfix.runtime.bench.page import bench_page
+
+    figures = {figure.what: figure.value for figure in bench_page(web_bundle(), rounds=2, threads=1)}
+    assert figures["threads"] == 1 and figures["tokens of an answer"] > 5
+    # The scripted engine says that each token took a millisecond; the clock says when they came.
+    assert 800 < figures["decode, engine alone"] <= 1000 > figures["decode, guard on"] > 1
+    assert (
+        0 < figures["first text shown"] < 60_000 and 20 < figures["renderer after loading"] <= figures["renderer at most"] * 2
+    )
+
+
 def test_categories_are_said_in_the_words_of_the_hazards():
     said = dict(
         re.findall(

@@ -8,6 +8,7 @@
 import { redact } from "./guard/rules.js";
 
 /** @typedef {import('./engine.js').Engine} Engine */
+/** @typedef {import('./engine.js').Stats} Stats */
 /** @typedef {import('./guard/guard.js').Guard} Guard */
 /** @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message */
 /**
@@ -18,9 +19,10 @@ import { redact } from "./guard/rules.js";
 /**
  * What a turn leads to, in this order: any texts, then one end.
  * `blocked`: `keep` is how many characters of the texts stay (UTF-16 units); the rest is taken back.
- * `done`: `note` is there where the guard let a text pass and has something to tell; `forgotten` counts dropped oldest turns.
+ * `done`: `note` is there where the guard let a text pass and has something to tell; `forgotten` counts dropped oldest
+ * turns, and `stats` says how fast it went.
  * @typedef {{type: 'text', text: string} | {type: 'blocked', keep: number, note: Note} | {type: 'toolong'}
- *   | {type: 'done', note: Note | null, forgotten: number, cut: boolean} | {type: 'broken', why: string}} TurnEvent
+ *   | {type: 'done', note: Note | null, forgotten: number, cut: boolean, stats: Stats} | {type: 'broken', why: string}} TurnEvent
  */
 
 /** The longest answer, in tokens. */
@@ -93,7 +95,13 @@ export class Session {
     }
     if (shown) this.history.push({ role: "user", content: text }, { role: "assistant", content: shown });
     if (engine.broken) yield { type: "broken", why: engine.broken };
-    else yield { type: "done", note: last, forgotten: room.forgotten, cut: this.engine.stats.newTokens >= room.tokens };
+    else yield this.#done(last, room);
+  }
+
+  /** @param {Note | null} note @param {Room} room @returns {TurnEvent} */
+  #done(note, { tokens, forgotten }) {
+    const { stats } = this.engine;
+    return { type: "done", note, forgotten, cut: stats.newTokens >= tokens, stats };
   }
 
   /** @param {string} text */

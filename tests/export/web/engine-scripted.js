@@ -41,12 +41,13 @@ export class Engine {
 
   /** @param {Message[]} messages @param {{maxTokens: number, temperature?: number, signal?: AbortSignal}} options */
   async *generate(messages, { maxTokens, temperature = 0, signal }) {
-    this.stats = { ...this.stats, promptTokens: this.encode(messages).length, newTokens: 0 };
+    this.stats = { ...this.stats, promptTokens: this.encode(messages).length, newTokens: 0, decodeMs: 0 };
     const pieces = (await this.#answer(messages, temperature)).match(/\s*\S+/g) ?? [];
     for (const piece of pieces.slice(0, maxTokens)) {
       for (const until = performance.now() + TOKEN_MS; performance.now() < until;);
       if (signal?.aborted) return;
       this.stats.newTokens++;
+      this.stats.decodeMs++;
       if (piece.includes("BREAK")) throw new Error("a broken engine");
       yield piece;
     }
