@@ -109,7 +109,7 @@ def train_guard(
             return {}
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
         model.encoder.config.save_pretrained(work)  # type: ignore[union-attr]
-        tokenizer.save(str(work / "tokenizer.json"))
+        tokenizer.save(str(work / "tokenizer.json"), pretty=False)
         write_jsonl(work / CALIBRATION_ROWS, calibration)
         unsafe = sum(example.unsafe for example in material.training)
         left_out = {"overlaps": material.overlaps}
