@@ -4,6 +4,7 @@
 """
 
 import json
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -23,9 +24,11 @@ from .tables import FORMAT, tables
 __all__ = ["FORMAT", "VECTORS", "read", "tables", "write", "write_all"]
 
 VECTORS = Path(__file__).parent / "vectors"
-_SHAKEN = 0.02
+_SHAKEN = 0.04
 """What another machine's scores may differ by where a float that rounds otherwise moves an int8 activation by a step; a
 verdict that turns on it is no vector."""
+_SHAKES = 6
+"""How often it is asked what a verdict turns on."""
 _DIGITS = 4
 _MOST_WINDOWS = 3
 """Of a longer text the vectors hold the first windows and the last."""
@@ -160,24 +163,24 @@ def phrases_row(given: Row) -> Row:
 
 
 class _Shaken:
-    """A classifier whose scores are a little off, of each window to the other side than of the one before."""
+    """A classifier whose scores are a little off, each window's to a side that a die tells."""
 
-    def __init__(self, own: CalibratedClassifier, by: float) -> None:
-        self._own, self._by = own, by
+    def __init__(self, own: CalibratedClassifier, seed: int) -> None:
+        self._own, self._dice = own, random.Random(seed)
         self.id, self.thresholds = own.id, own.thresholds
 
     def score(self, passages: Sequence[Passage]) -> list[list[Scores]]:
         return [[self._shaken(window) for window in each] for each in self._own.score(passages)]
 
     def _shaken(self, window: Scores) -> Scores:
-        unsafe, jailbreak = (min(max(score + self._by, 0.0), 1.0) for score in (window.unsafe, window.jailbreak))
-        self._by = -self._by
+        by = self._dice.choice((_SHAKEN, -_SHAKEN))
+        unsafe, jailbreak = (min(max(score + by, 0.0), 1.0) for score in (window.unsafe, window.jailbreak))
         return window._replace(unsafe=unsafe, jailbreak=jailbreak)
 
 
 def _steady(judge: Guard, given: Row, made: Callable[[Guard, Row], Row]) -> bool:
     """Tell whether a vector stays what it is, but for the scores, when scores are a little higher or lower."""
-    judges = (judge, *(Guard(_Shaken(judge.classifier, by), judge.rules) for by in (_SHAKEN, -_SHAKEN)))
+    judges = (judge, *(Guard(_Shaken(judge.classifier, seed), judge.rules) for seed in range(_SHAKES)))
     first, *others = (_without_scores(made(each, given)) for each in judges)
     return all(other == first for other in others)
 

@@ -74,7 +74,7 @@ private class Phone {
         val scorer = Scorer { passages ->
             parts.classifier.score(passages).zip(passages) { windows, passage ->
                 val unsafe = "green fluff" in (passage.answer ?: passage.prompt)
-                windows.map { if (unsafe) it.copy(unsafe = 1.0) else it }
+                windows.map { if (unsafe) it.copy(unsafe = 1.0, hazard = "S9") else it }
             }
         }
         session = GuardedSession(engine, Guard(parts, scorer), Sampling(), system)
