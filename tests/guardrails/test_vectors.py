@@ -35,7 +35,7 @@ def test_the_vectors_are_of_the_shipped_guard_and_of_these_rules(name):
     first, rows = vectors.read(vectors.VECTORS / f"{name}.jsonl")
     judge = Guard.open(SHIPPED, POLICIES[name])
     assert (first["format"], first["guard"], first["policy"]) == (vectors.FORMAT, judge.classifier.id, judge.rules.id)
-    assert first["name"] == name and len(rows) >= 80
+    assert first["name"] == name and len(rows) >= 60
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -44,7 +44,7 @@ def test_a_sample_computed_again_is_the_same(name):
     judge = Guard.open(SHIPPED, POLICIES[name])
     made = {"input": vectors.input_row, "output": vectors.output_row}
     sample = [row for row in rows if row["kind"] in made][:: 15 if name == "default" else 9]
-    assert len(sample) > 8
+    assert len(sample) > 7
     for row in sample:
         given = {key: row[key] for key in ("text", "context", "prompt", "answer") if key in row}
         expected = {key: value for key, value in row.items() if key != "forms"}
